@@ -18,10 +18,15 @@ _MOST_BYTES = 16 << 20
 
 
 class Unpacked(NamedTuple):
-    """One archive of a view: `raw_bytes` of files came out of it, which take `disk_bytes`."""
+    """One archive of a view: `raw_bytes` of files came out of it, which take `disk_bytes`.
+
+    So many links were left out because they lead out of the result, and `links` are some of them.
+    """
 
     raw_bytes: int
     disk_bytes: int
+    links_left_out: int = 0
+    links: tuple[str, ...] = ()
 
 
 class ViewNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

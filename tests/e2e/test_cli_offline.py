@@ -306,3 +306,14 @@ def test_a_listing_imports_nothing_that_it_does_not_need() -> None:
         "print('heavy:', sorted(heavy & set(sys.modules)))\n"
     )
     assert "heavy: []" in run([sys.executable, "-c", program]).stdout
+
+
+def test_who_gives_an_input_to_several_jobs_is_told_how_one_of_them_reads_it(tmp_path: Path) -> None:
+    jobs = tmp_path / "jobs.yaml"
+    one = "Name: {}\nType: batch\nTasks: [{{Name: main, Engine: {{Type: noop}}}}]\n"
+    jobs.write_text("---\n".join(one.format(name) for name in ("one", "two")))
+    done = tarpon("job", "run", str(jobs), "--input", f"{tmp_path}:/data")
+    assert done.returncode == 2
+    told = " ".join(done.stderr.split())
+    assert "`tarpon data put PATH --name NAME`" in told
+    assert "{Source: {Type: upload, Params: {Data: NAME}}, Target: /inputs}" in told

@@ -29,6 +29,8 @@ from shared.runtime.aio import finish, in_thread
 
 MANAGED_KINDS = ("result", "s3", "s3managed", "upload")
 
+MOST_LINKS_NAMED = 3
+
 T = TypeVar("T")
 
 Tell = Callable[[str], None]
@@ -178,7 +180,15 @@ class _Fetch:
         except NotLinked as error:
             return error
 
+    def _tell_links(self, number: int, archives: Sequence[Unpacked]) -> None:
+        """The task's owner may miss them."""
+        if count := sum(each.links_left_out for each in archives):
+            names = [name for each in archives for name in each.links]
+            told = f"The input at {self._places[number].target[:200]} is without {count:,} links that lead out of it"
+            self._order.on_progress(f"{told}: {', '.join(map(repr, names[:MOST_LINKS_NAMED]))}")
+
     def _has(self, each: SharedList, note: ViewNote) -> None:
+        self._tell_links(each.number, note.unpacked)
         self._cache.add_view(each.view, note.own_bytes)
         self._elsewhere[each.number] = self._cache.views.view(each.view)
 
@@ -210,6 +220,8 @@ class _Fetch:
             note = await _in_thread(partial(self._keep, each, place.path.parent, names, made.archives_of(place)))
             if note is not None:
                 self._has(each, note)
+        for number in places.keys() - self._elsewhere.keys():
+            self._tell_links(number, made.archives_of(places[number]))
 
     def _keep(self, each: SharedList, draft: Path, files: bytes, unpacked: tuple[Unpacked, ...]) -> ViewNote | None:
         """None where it is this task's own in the end, in its own place. Blocks."""

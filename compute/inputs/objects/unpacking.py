@@ -4,13 +4,16 @@ Nothing of an archive is trusted (shared/extraction/member_placing.py). No more 
 fill, and than the disk had room for when it began.
 """
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec.structs import replace
 
+from compute.disk.disk_watch import disk_bytes
 from compute.disk.file_copy import CopyStopped
+from compute.disk.view_notes import Unpacked
 from compute.inputs.failures import InputFailed, not_placed
 from compute.inputs.objects.cache import free_bytes
 from compute.inputs.objects.room import too_large
@@ -32,16 +35,18 @@ _LOST = frozenset(
     {Odd.NAME_COLLIDES, Odd.NAME_IMPOSSIBLE, Odd.SYMLINK_IMPOSSIBLE, Odd.HARD_LINK_LEFT_OUT, Odd.FILE_TOO_LARGE}
 )
 """Without these a task would work on less than the result. A link that leads out of it is no part of it."""
+NAMED_LINKS = 3
+MAX_LINK_CHARACTERS = 100
 MAX_LINKS = 20_000
 """Of what is held in memory while an archive is unpacked."""
 
 
 def unpack_result(
     archive: Path, members: Sequence[str], target: Path, limit_bytes: int, is_unwanted: IsUnwanted = lambda: False
-) -> int:
-    """Unpack the archive, or what is at these paths in it, into an empty folder, and tell how many bytes that are.
+) -> Unpacked:
+    """Unpack the archive, or what is at these paths in it, into an empty folder, and tell what that is.
 
-    It may be as many as `limit_bytes`; 0 is no limit. Blocks. Raises InputFailed, CopyStopped, OSError.
+    It may have `limit_bytes` of files; 0 is no limit. Blocks. Raises InputFailed, CopyStopped, OSError.
     """
     room = free_bytes(target)
     most = min(limit_bytes or room, room)
@@ -62,7 +67,13 @@ def unpack_result(
     if missing := wanted.missing():
         told = f"The result that the task reads has no {', '.join(missing[:5])[:500]}."
         raise InputFailed(FailureReason.INPUT_NOT_FOUND, told)
-    return placing.announced.raw_bytes
+    links = [each.path for each in placing.oddities.named if each.code is Odd.LINK_LEAVES_RESULT]
+    return Unpacked(
+        raw_bytes=placing.announced.raw_bytes,
+        disk_bytes=disk_bytes((target,), threading.Event()),
+        links_left_out=placing.oddities.counts[Odd.LINK_LEAVES_RESULT],
+        links=tuple(each[:MAX_LINK_CHARACTERS] for each in links[:NAMED_LINKS]),
+    )
 
 
 def _unpack(events: Iterable[Member | memoryview], wanted: "WantedMembers", placing: MemberPlacing) -> None:

@@ -6,13 +6,11 @@ its own workspace are copies, and so are programs, because a file has one mode u
 
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from compute.disk.disk_watch import disk_bytes
 from compute.disk.file_copy import copy_file
 from compute.disk.input_files import FILE_MODE, FOLDER_MODE, PROGRAM_MODE, seal
 from compute.disk.view_notes import Unpacked
@@ -26,9 +24,9 @@ from shared.jobs.states import FailureReason
 
 _OWN_MODE = 0o700
 
-Unpack = Callable[[Path, Sequence[str], Path, int, IsUnwanted], int]
-"""Unpack an archive, or these members of it if any are named, into a folder that is there, and tell how many bytes that
-are, which may be as many as is said; 0 is no limit. Blocks. Raises InputFailed, OSError, CopyStopped once unwanted."""
+Unpack = Callable[[Path, Sequence[str], Path, int, IsUnwanted], Unpacked]
+"""Unpack an archive, or these members of it if any are named, into a folder that is there, and tell what that is, which
+may have as many bytes as is said; 0 is no limit. Blocks. Raises InputFailed, OSError, CopyStopped once unwanted."""
 
 
 class ViewedFile(NamedTuple):
@@ -108,8 +106,7 @@ class InputViews:
             return False
         self._make_folder(target)
         self._unpacked[target] = None
-        raw_bytes = self._unpack(cached, file.members, Path(target), self._room.left_bytes, is_unwanted)
-        unpacked = Unpacked(raw_bytes, disk_bytes((Path(target),), threading.Event()))
+        unpacked = self._unpack(cached, file.members, Path(target), self._room.left_bytes, is_unwanted)
         self._room.fill(unpacked.disk_bytes)
         self._archives.setdefault(file.place.path, []).append(unpacked)
         return True

@@ -34,7 +34,11 @@ def run(*, file: str, input: tuple[str, ...], options: RunOptions, template: Tem
     config = given().config()
     if len(jobs) > 1:
         if input:
-            raise click.UsageError("--input is for a file with one job; in this one say which job reads it.")
+            raise click.UsageError(
+                "--input is for a file with one job. Which of these jobs is to read it? Send it with"
+                " `tarpon data put PATH --name NAME`, and name it in the job that reads it, under InputSources:"
+                " {Source: {Type: upload, Params: {Data: NAME}}, Target: /inputs}."
+            )
         from tarpon.cli.job.chain import run_jobs
 
         return run_jobs(jobs, options, config)

@@ -23,7 +23,7 @@ from tests.faulty_s3 import DENIED, Fault, Kind
 from tests.integration.compute.inputs.test_fetching_inputs import contents, modes
 from tests.integration.fetching import Fetching, fetching
 from tests.servers import S3Server
-from tests.unit.shared.extraction.test_extract import file, gzipped
+from tests.unit.shared.extraction.test_extract import file, gzipped, symlink
 from tests.waiting import eventually
 
 FILES = {f"{number // 50}/{number:03}": b"%d" % number for number in range(100)}
@@ -190,6 +190,17 @@ async def test_a_result_is_unpacked_once_and_refused_in_the_same_words_to_who_ma
     assert len(views(bench)) == 1
     assert refusals[0] == refusals[1]
     assert refusals[0][1].startswith(f"A result that the task reads is larger than {small:,} bytes")
+
+
+@pytest.mark.parametrize("engine", ["docker", "process"])
+async def test_links_out_of_a_result_that_a_task_does_not_get_are_told_each_time(bench: Fetching, engine: str) -> None:
+    packed = gzipped(file("kept"), symlink("away", "/etc/hosts"), symlink("up", "../../x"), symlink("fine", "kept"))
+    await bench.desk.add("", packed, key="result", archive=True)
+    for name in ("e-1", "e-2"):
+        (mounted,) = await bench.fetch(name, engine=engine)
+        assert sorted(each.name for each in mounted.path.iterdir()) == ["fine", "kept"]
+        assert bench.told.pop() == "The input at /in is without 2 links that lead out of it: 'away', 'up'"
+    assert bench.told == []
 
 
 async def test_after_the_machine_went_down_a_view_is_given_to_nobody_and_goes_once_nobody_has_it(
