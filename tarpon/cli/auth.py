@@ -157,7 +157,7 @@ async def _info(config: "Config", place: "_Place") -> AuthInfo:
 
     store, urls, trust = place
     told = await where_people_sign_in(urls, trust)
-    kept = await asyncio.to_thread(lambda: store.find(urls, authority_of(trust)))
+    kept = await asyncio.to_thread(lambda: store.find(urls, lambda: authority_of(trust)))
     has_key = any(os.environ.get(name) for name in _key_variables())
     by_socket = urls[0].startswith(SCHEME)
     by = "the local socket" if by_socket else "a key" if has_key else "a sign-in" if kept else "nothing"

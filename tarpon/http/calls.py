@@ -49,6 +49,8 @@ HTTP_PORT, HTTPS_PORT = 80, 443
 _WORTH_ANOTHER_TRY = frozenset({500, 502, 503, 504})
 _OF_PROXIES = frozenset({502, 503, 504})
 """By which a proxy says that what it stands before is away."""
+_OPEN = frozenset({"/agent/alive", "/agent/version", "/agent/authconfig"})
+"""What is told to anybody, also to who has to sign in again."""
 _BROKEN = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError)
 
 
@@ -288,7 +290,8 @@ class Calls:
     ) -> T:
         data = None if body is None else msgspec.json.encode(body)
         headers = {} if data is None else {"Content-Type": "application/json"}
-        await self.fresh()
+        if path not in _OPEN:
+            await self.fresh()
         try:
             asked = self.asking(url, method, path, query=query, body=data or b"")
             if data is not None and asked.signed is not None and url not in self._proven:

@@ -73,7 +73,7 @@ class OrchestratorCalls(OperatorCalls, DataCalls):
         self.trust = known_by(trust_from(os.environ) if trust is None else trust, credentials)
         urls = () if host is not None or port is not None else _unnamed(credentials, os.environ)
         urls = urls or addresses(host, port, os.environ, scheme=self.trust.scheme)
-        kept = data_dir_of(os.environ) if sign_ins is None else Path(sign_ins)
+        kept = _own_folder(os.environ) if sign_ins is None else Path(sign_ins)
         self._calls = Calls(urls, timeout=timeout, credentials=credentials, trust=self.trust, sign_ins=kept)
         self._patience = patience
 
@@ -300,6 +300,14 @@ def _unnamed(credentials: Credentials | None, env: Mapping[str, str]) -> tuple[s
         return credentials.addresses
     local = local_url(data_dir_of(env))
     return (local,) if local else ()
+
+
+def _own_folder(env: Mapping[str, str]) -> Path | None:
+    """DataDir; None where it is in the home of a user who has none, as in a container."""
+    try:
+        return data_dir_of(env)
+    except RuntimeError:
+        return None
 
 
 def job_path(job: str, rest: str = "") -> str:

@@ -22,6 +22,18 @@ def test_an_example_configuration_is_read_without_a_warning(name: str, role: str
     assert getattr(loaded.config, role).enabled
 
 
+def test_the_example_of_sign_in_goes_with_that_of_an_orchestrator() -> None:
+    files = [str(DEPLOY / "config" / f"{name}.yaml") for name in ("orchestrator", "orchestrator-sign-in")]
+    loaded = load(sets=files, env={})
+    assert loaded.warnings == ()
+    rules = loaded.config.api.auth.oauth2.rules
+    assert [rules.first({"groups": [name]}) is not None for name in ("operators", "scientists", "others")] == [
+        True,
+        True,
+        False,
+    ]
+
+
 class Nats:
     def __init__(self, folder: Path, text: str, port: int) -> None:
         self.port = port

@@ -221,12 +221,14 @@ class Issuer:
                     raise IssuerAway(issuer, f"answers with HTTP status {answer.status}")
                 if 300 <= answer.status < 400:
                     raise IssuerUnfit(issuer, f"{_path(url)} leads elsewhere, which is not followed")
-                if answer.status != 200 or answer.headers.get("Content-Encoding", "identity") != "identity":
+                if answer.status != 200:
                     raise IssuerUnfit(issuer, f"{_path(url)} is answered with HTTP status {answer.status}")
+                if answer.headers.get("Content-Encoding", "identity") != "identity":
+                    raise IssuerUnfit(issuer, f"{_path(url)} is compressed, which nobody has asked for")
                 body = await _bounded(answer)
-        except (aiohttp.ClientError, OSError) as error:
-            if isinstance(error, TimeoutError):
-                raise
+        except TimeoutError:
+            raise
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # the last one of names that no name can be
             raise IssuerAway(issuer, f"cannot be reached: {why_unreachable(error)}") from error
         if body is None:
             raise IssuerUnfit(issuer, f"{_path(url)} has more than {MAX_ANSWER_BYTES:,} bytes")

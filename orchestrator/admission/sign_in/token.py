@@ -178,6 +178,8 @@ def identity(claims: Mapping[str, Any], settings: Oauth2, *, now: float) -> Toke
     """Raises TokenRefused for what is not for here, or not now. Who this is counts once the token is verified."""
     if claims.get("iss") != settings.issuer:
         raise TokenIssuerWrong
+    if "events" in claims:  # it tells of something, such as a sign-out (RFC 8417)
+        raise TokenMalformed("it is of a kind that signs nobody in")
     _check_audience(claims, settings)
     leeway = float(settings.leeway)
     expires, issued = _instant(claims, "exp"), _instant(claims, "iat")

@@ -28,6 +28,8 @@ LONGEST_WAIT_SECONDS, LONGEST_INTERVAL_SECONDS = 1800.0, 60.0
 SLOWER_SECONDS = 5.0
 DEFAULT_LIFE_SECONDS = 300.0
 MOST_SHOWN = 2000
+_PASSES = frozenset({408, 429})
+"""By which it says that it was asked too late, or too often."""
 _DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
 
@@ -170,7 +172,9 @@ class IssuerCalls:
                     raise SignInDenied
                 case "expired_token":
                     raise SignInTimedOut
-                case _ if status < 500:
+                case _ if status in _PASSES or status >= 500:
+                    pause = min(2 * pause, LONGEST_INTERVAL_SECONDS)
+                case _:
                     raise SignInFailed(_refusal(status, found))
         raise SignInTimedOut
 
@@ -179,10 +183,12 @@ class IssuerCalls:
         client = self._told.device_client_id
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token, "client_id": client}
         status, found = await self._post(self._told.token_endpoint, form)
-        if status >= 500:
+        if status in _PASSES or status >= 500:
             raise IssuerUnreachable(self._told.issuer, f"it answers with HTTP status {status}")
-        if status != 200:
+        if found.get("error") == "invalid_grant":
             raise SignInOver(self._told.provider_name or self._told.issuer)
+        if status != 200:
+            raise SignInFailed(_refusal(status, found))
         made = self._tokens(found)
         return made if made.refresh_token else msgspec.structs.replace(made, refresh_token=refresh_token)
 
@@ -213,7 +219,7 @@ class IssuerCalls:
                     if len(body) > MOST_BYTES:
                         raise IssuerUnreachable(self._told.issuer, "its answer does not end")
                 status = answer.status
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # the last one of names that no name can be
             raise IssuerUnreachable(self._told.issuer, why_unreachable(error)) from None
         try:
             found = msgspec.json.decode(bytes(body))

@@ -34,7 +34,8 @@ class SignInsOpenToOthers(Refused):
 class SignInsUnreadable(Refused):
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(
-            f"What is kept of sign-ins in {path} cannot be used: {why}.", hint="Remove the file, and sign in again."
+            f"What is kept of sign-ins in {path} cannot be used: {why}.",
+            hint="Name a DataDir of your own (TARPON_DIR), or remove the file, and sign in again.",
         )
 
 
@@ -83,9 +84,14 @@ class KeptSignIns:
     def __repr__(self) -> str:
         return f"<KeptSignIns in {self.path}>"
 
-    def find(self, urls: Sequence[str], authority: str) -> KeptSignIn | None:
-        """Raises SignInsOpenToOthers, SignInsUnreadable."""
-        return next((each for each in self._read() if each.is_for(urls, authority)), None)
+    def find(self, urls: Sequence[str], authority: Callable[[], str]) -> KeptSignIn | None:
+        """The one for all of these; `authority` is asked where there is any.
+
+        Raises SignInsOpenToOthers, SignInsUnreadable.
+        """
+        kept = self._read()
+        known = authority() if kept else ""
+        return next((each for each in kept if each.is_for(urls, known)), None)
 
     def put(self, made: KeptSignIn) -> None:
         """In the place of those for any of its addresses, with the oldest ones gone where there are too many."""
@@ -116,7 +122,11 @@ class KeptSignIns:
     def _read(self) -> tuple[KeptSignIn, ...]:
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
+        except (
+            FileNotFoundError,
+            NotADirectoryError,
+            PermissionError,
+        ):  # who may not look in there has put nothing there
             return ()
         except OSError as error:
             raise SignInsUnreadable(self.path, str(error.strerror)) from None
@@ -130,12 +140,19 @@ class KeptSignIns:
             raise SignInsUnreadable(self.path, "it is damaged, or of another version") from None
 
     def _write(self, kept: tuple[KeptSignIn, ...]) -> None:
-        durable.write(self.path, msgspec.json.encode(_File(sign_ins=kept)))
+        try:
+            durable.write(self.path, msgspec.json.encode(_File(sign_ins=kept)))
+        except OSError as error:
+            raise SignInsUnreadable(self.path, str(error.strerror)) from None
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """While no other process changes the file."""
-        durable.make_folder(self.path.parent)
-        with self.path.with_suffix(".lock").open("w") as lock:
+        try:
+            durable.make_folder(self.path.parent)
+            lock = self.path.with_suffix(".lock").open("w")
+        except OSError as error:
+            raise SignInsUnreadable(self.path, str(error.strerror)) from None
+        with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

@@ -104,7 +104,5 @@ def signed_in(data_dir: Path, urls: Sequence[str], trust: ClientTrust, *, plain_
     Raises SignInsOpenToOthers, SignInsUnreadable, AuthorityUnreadable.
     """
     store = KeptSignIns(data_dir)
-    if not store.path.exists():
-        return None
-    kept = store.find(urls, authority_of(trust))
+    kept = store.find(urls, lambda: authority_of(trust))
     return None if kept is None else SignedIn(kept, store, plain_text=plain_text)

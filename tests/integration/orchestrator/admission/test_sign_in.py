@@ -3,6 +3,7 @@
 import hmac
 import json
 import logging
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +17,7 @@ import pytest
 from orchestrator.admission.sign_in.key_set import MAX_KEYS
 from orchestrator.admission.sign_in.sign_in import SignIn
 from orchestrator.admission.sign_in.token import MAX_TOKEN_BYTES
+from shared.errors import ExtraMissing
 from shared.runtime.aio import background
 from shared.settings.config import ApiAuth, ApiSettings, Config
 from shared.settings.sign_in import Oauth2
@@ -269,6 +271,11 @@ async def test_what_is_no_token_is_told_so(api: FedApi, token: str) -> None:
     assert await code(api, token) == (401, "TokenMalformed")
 
 
+async def test_what_tells_of_a_sign_out_signs_nobody_in(issuer: PlayedIssuer, api: FedApi) -> None:
+    events: dict[str, Any] = {"http://schemas.openid.net/event/backchannel-logout": {}}
+    assert await code(api, issuer.token(events=events)) == (401, "TokenMalformed")
+
+
 async def test_an_encrypted_token_is_told_so(api: FedApi) -> None:
     header = json_part({"alg": "RSA-OAEP", "enc": "A256GCM"})
     assert await code(api, f"{header}.a.b.c.d") == (401, "TokenEncrypted")
@@ -481,6 +488,23 @@ async def test_a_discovery_document_leads_to_plain_text_nowhere(issuer: PlayedIs
         answer = await shown(api, issuer.token())
         assert told(answer) == (503, "IssuerUnfit")
         assert "has to begin with https://" in answer.json["Message"]
+
+
+@pytest.mark.parametrize("host", ["a" * 70 + ".example.com", "tarpon.invalid", "[::1]:1"])
+async def test_keys_that_are_nowhere_end_nothing(issuer: PlayedIssuer, host: str) -> None:
+    issuer.discovered["jwks_uri"] = f"https://{host}/keys"
+    async with signing_in(issuer) as api:
+        assert await code(api, issuer.token()) == (503, "IssuerAway")
+        assert (await api.ask("/livez")).status == 200
+
+
+async def test_what_checks_signatures_is_missed_at_the_start(
+    issuer: PlayedIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jwt", None)
+    with pytest.raises(ExtraMissing, match="Sign-in"):
+        async with signing_in(issuer):
+            pass
 
 
 async def test_clients_of_the_reference_are_told_where_people_sign_in(issuer: PlayedIssuer, api: FedApi) -> None:

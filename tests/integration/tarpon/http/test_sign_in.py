@@ -298,6 +298,38 @@ async def test_a_token_that_is_valid_is_used_while_the_issuer_is_away(
             await ada.get("job-1")
 
 
+async def test_an_issuer_that_is_asked_too_often_has_not_ended_a_sign_in(
+    issuer: PlayedIssuer, api: FedApi, tmp_path: Path
+) -> None:
+    await sign_in(api, tmp_path)
+    expire(tmp_path)
+    issuer.statuses["/token"] = 429
+    async with client(api, tmp_path) as ada:
+        with pytest.raises(IssuerUnreachable):
+            await ada.get("job-1")
+
+
+async def test_what_is_told_to_anybody_is_told_to_who_has_to_sign_in_again(
+    issuer: PlayedIssuer, api: FedApi, tmp_path: Path
+) -> None:
+    await sign_in(api, tmp_path)
+    expire(tmp_path)
+    issuer.refresh_tokens.clear()
+    async with client(api, tmp_path) as ada:
+        assert (await ada.version()).git_version
+
+
+async def test_where_nothing_can_be_kept_nobody_is_signed_in_and_that_is_told(
+    issuer: PlayedIssuer, api: FedApi, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    async with client(api, tmp_path / "file" / "data") as nobody:
+        with pytest.raises(RemoteError):
+            await nobody.get("job-1")
+    with pytest.raises(SignInsUnreadable, match="cannot be used"):
+        await sign_in(api, tmp_path / "file" / "data")
+
+
 async def test_a_sign_out_forgets_what_was_kept(issuer: PlayedIssuer, api: FedApi, tmp_path: Path) -> None:
     await sign_in(api, tmp_path)
     store = KeptSignIns(tmp_path)
