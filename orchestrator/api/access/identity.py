@@ -81,6 +81,10 @@ def identifying(
             refusals.note(f"{request.method} {route.path} from {use.address}: {error.message}", now=time.monotonic())
             audited.refused(request, route, principal, error)
             raise
+        except Unavailable:
+            if principal is None:  # whose token it is cannot be told at present
+                await use.admit_stranger()
+            raise
         request[principal_key] = principal
         if not route.streams:
             return await audited.answered(request, handler, route, principal)
@@ -138,7 +142,7 @@ async def _known(request: web.Request, identities: Identities, sign_in: SignIn |
             return await _principal(request, identities, sign_in, origin)
         request[_proof] = await _proof_of(signed, request, identities, origin)
         return identities.of_signed(signed)
-    except (Unauthorized, Unavailable, TooManyAttempts):
+    except (Refused, Unavailable, TooManyAttempts):
         return None
 
 

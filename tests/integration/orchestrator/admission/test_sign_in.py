@@ -298,6 +298,13 @@ async def test_a_token_that_is_made_for_another_client_is_not_taken(issuer: Play
 # ---- rules ----------------------------------------------------------------------------------------------------------
 
 
+async def test_what_is_told_to_anybody_is_told_whatever_token_is_shown(issuer: PlayedIssuer, api: FedApi) -> None:
+    for token in (issuer.token(), issuer.token(groups=[]), issuer.token(aud="another"), "eyJ.a.b"):
+        assert await code(api, token, "/api/v1/agent/version") == (200, "")
+    issuer.stop()
+    assert await code(api, issuer.token(IssuersKey()), "/api/v1/agent/version") == (200, "")
+
+
 async def test_who_matches_no_rule_is_told_so(issuer: PlayedIssuer, api: FedApi) -> None:
     answer = await shown(api, issuer.token(groups=["others"]))
     assert told(answer) == (403, "NoRuleMatches")
