@@ -23,8 +23,10 @@ from shared.runtime.aio import in_thread
 
 _log = logging.getLogger(__name__)
 
-PAUSE_SECONDS = 0.002
-"""Between the beginnings of two writes: what comes meanwhile is written together."""
+PAUSE_SECONDS = 0.01
+"""Between the beginnings of two writes at most: what comes meanwhile is written together."""
+PAUSE_OF_ONE_SECONDS = 0.002
+"""For each event of the last write: a thread has its price, which many share, and who comes alone waits for nobody."""
 STUCK_SECONDS = 5.0
 """A write that takes longer is no write: who waits for it is refused."""
 LOOK_SECONDS = 1.0
@@ -89,7 +91,7 @@ class Audit:
         self._told_next: list[asyncio.Future[None]] = []
         self._is_scheduled = False
         self._writing_since = 0.0
-        self._written_at = 0.0
+        self._rests_until = 0.0
         self._is_taken = True
         """Whether what is being written has its numbers, so that it is not to be given again."""
         self._problem = ""
@@ -174,12 +176,12 @@ class Audit:
             self._schedule()
 
     def _schedule(self) -> None:
-        """At once after a pause, and soon after another write, so that one write has what many wait for."""
+        """At once where few come, and soon after another write where many do."""
         if self._is_scheduled or self._writing_since or self._is_closed:
             return
         loop = asyncio.get_running_loop()
         self._is_scheduled = True
-        loop.call_later(max(0.0, self._written_at + PAUSE_SECONDS - time.monotonic()), self._begin)
+        loop.call_later(max(0.0, self._rests_until - time.monotonic()), self._begin)
 
     def _begin(self) -> None:
         self._is_scheduled = False
@@ -187,7 +189,8 @@ class Audit:
             return
         batch, self._waiting = self._waiting, []
         self._told, self._told_next = self._told_next, []
-        self._writing_since = self._written_at = time.monotonic()
+        self._writing_since = time.monotonic()
+        self._rests_until = self._writing_since + min(PAUSE_SECONDS, (len(batch) - 1) * PAUSE_OF_ONE_SECONDS)
         writing = asyncio.get_running_loop().run_in_executor(self._thread, self._write, batch)
         writing.add_done_callback(partial(self._end, batch))
 
