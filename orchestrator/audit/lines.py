@@ -66,7 +66,8 @@ class Chain:
 
 def written_time(now: datetime | None = None) -> bytes:
     """A moment as lines have it, in UTC."""
-    return (now or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()
+    text = (now or datetime.now(UTC)).isoformat(timespec="microseconds")
+    return f"{text[:-6]}Z".encode()  # the zone is always +00:00
 
 
 def read_line(text: bytes) -> AuditLine | None:

@@ -23,7 +23,7 @@ from shared.runtime.aio import in_thread
 
 _log = logging.getLogger(__name__)
 
-PAUSE_SECONDS = 0.01
+PAUSE_SECONDS = 0.02
 """Between the beginnings of two writes at most: what comes meanwhile is written together."""
 PAUSE_OF_ONE_SECONDS = 0.002
 """For each event of the last write: a thread has its price, which many share, and who comes alone waits for nobody."""
