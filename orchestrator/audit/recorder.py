@@ -89,6 +89,7 @@ class Audit:
         self._told: list[asyncio.Future[None]] = []
         """Who waits for what is waiting, and for what is being written."""
         self._told_next: list[asyncio.Future[None]] = []
+        self._now = b""
         self._is_scheduled = False
         self._writing_since = 0.0
         self._rests_until = 0.0
@@ -171,8 +172,9 @@ class Audit:
             if not self._problem:
                 self._fail("it takes longer to write than events come")
         if events:
-            now = written_time()
-            self._waiting += [(now, event) for event in events]
+            if self._problem or not self._waiting:  # else they are written within the same moment
+                self._now = written_time()
+            self._waiting += [(self._now, event) for event in events]
             self._schedule()
 
     def _schedule(self) -> None:

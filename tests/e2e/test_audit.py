@@ -8,8 +8,9 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
-from tests.e2e.stack import Stack, wait_until
+from tests.e2e.stack import Stack, process_job, wait_until
 
 NOOP = {"Type": "batch", "Tasks": [{"Name": "main", "Engine": {"Type": "noop"}}]}
 SENDERS = 4
@@ -89,6 +90,31 @@ def test_the_log_can_be_read_and_checked_without_an_orchestrator(stack: Stack) -
     log_of(stack).write_bytes(b"".join(content[:2] + content[3:]))
     assert [each["Kind"] for each in checked(stack, whole=False)["Findings"]] == ["gap"]
     assert "lines before it are missing" in stack.cli(*here(stack), "audit", "check", check=False).stdout
+
+
+def test_no_secret_of_any_kind_is_in_the_log(stack: Stack) -> None:
+    """What is given out is looked for in it too; the stack itself looks for the secrets of its processes."""
+    orchestrator = stack.start_orchestrator(Logging_Level="debug")
+    key = stack.api("/orchestrator/users", {"Name": "ann", "Capabilities": ["write:job", "read:job"]}, "PUT")["Key"]
+    token = stack.api("/orchestrator/tokens", {}, "PUT")["Text"]
+    stack.api("/orchestrator/secrets/db", {"Value": "correct-horse-4711"}, "PUT")
+    stack.start_compute("node-a", token=token)
+    wait_until(lambda: "node-a" in stack.cli("node", "list").stdout, within=60, what="the node is there")
+    with suppress(urllib.error.HTTPError):
+        stack.api(
+            "/orchestrator/users", {"Name": "x", "Capabilities": ["*"]}, "PUT", {"Authorization": f"Bearer {key}"}
+        )
+    job = stack.submit(process_job("echo hello > $TARPON_OUTPUTS/x 2>/dev/null; true"))
+    wait_until(lambda: stack.describe(job)["Job"]["State"]["StateType"] == "Completed", within=60, what="it completes")
+    url = stack.api(f"/orchestrator/jobs/{job}/results")["Items"][0]["Params"]["PreSignedURL"]
+    orchestrator.stop()
+    told = {each["Action"] for each in listed(stack)}
+    assert {"sign", "join", "write:job", "write:node", "*"} <= told
+    text = log_of(stack).read_text()
+    signature = parse_qs(urlsplit(url).query)["X-Amz-Signature"][0]
+    for secret in (key, key.rpartition("_")[2], token, token.rpartition("_")[2], "correct-horse-4711", signature, url):
+        assert secret not in text
+    assert "X-Amz" not in text
 
 
 def test_a_machine_without_a_log_is_told_where_to_look(stack: Stack) -> None:
