@@ -20,6 +20,8 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from orchestrator.admission.auth import serve_auth
+from orchestrator.admission.bounds.attempts import NatsAttempts
+from orchestrator.admission.bounds.held_back import HeldBack
 from orchestrator.admission.budgets import Budgets
 from orchestrator.admission.identities import Identities
 from orchestrator.admission.nats_accounts import KnownAccounts
@@ -173,6 +175,7 @@ async def _letting_in(
         budgets=budgets,
         accounts=accounts,
         identities=Identities(users, assembly.config.api.auth),
+        held_back=assembly.measures.held_back,
         audit=assembly.audit,
         ready=admitting,
     )
@@ -371,6 +374,7 @@ async def _admission(
     accounts: KnownAccounts,
     identities: Identities,
     audit: Audit,
+    held_back: HeldBack,
     ready: asyncio.Event,
 ) -> AsyncIterator[None]:
     """Admit nodes to NATS, once their bindings are known."""
@@ -385,6 +389,7 @@ async def _admission(
             accounts=accounts,
             identities=identities,
             audit=audit,
+            attempts=NatsAttempts(held_back),
             ready=ready,
         )
 

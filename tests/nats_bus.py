@@ -17,6 +17,8 @@ from nats.js import JetStreamContext
 from nats.js.kv import KeyValue
 
 from orchestrator.admission.auth import serve_auth
+from orchestrator.admission.bounds.attempts import NatsAttempts
+from orchestrator.admission.bounds.held_back import HeldBack
 from orchestrator.admission.budgets import Budgets
 from orchestrator.admission.claims import Claim
 from orchestrator.admission.nats_accounts import KnownAccounts
@@ -85,6 +87,7 @@ class Bus:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.held_back = HeldBack()
         self.secrets: Secrets = load_secrets(
             SecretSources(directory=directory / "secrets", join_secret=Secret(secrets.token_urlsafe(32)))
         )
@@ -128,6 +131,7 @@ class Bus:
                 bindings,
                 secrets=self.secrets,
                 budgets=Budgets(),
+                attempts=NatsAttempts(self.held_back),
                 accounts=accounts,
                 ready=ready,
             )

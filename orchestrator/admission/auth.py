@@ -23,8 +23,10 @@ import nkeys
 
 from orchestrator.admission import nats_jwt
 from orchestrator.admission.audited_connections import AuditedConnections
+from orchestrator.admission.bounds.attempts import AttemptsQueue, NatsAttempts
+from orchestrator.admission.bounds.refusal_log import RefusalLog
 from orchestrator.admission.budgets import Budgets
-from orchestrator.admission.callout import AuthRequest, User, admission, parse_request, refusal
+from orchestrator.admission.callout import AuthRequest, User, admission, claimed, parse_request, refusal
 from orchestrator.admission.claims import Claim, Right
 from orchestrator.admission.identities import Identities, is_key
 from orchestrator.admission.nats_accounts import Accounts, KnownAccounts
@@ -59,8 +61,6 @@ from shared.settings.secret import Secret
 _log = logging.getLogger(__name__)
 
 QUEUE = "tarpon-auth"
-MAX_IN_FLIGHT = 64
-MAX_WAITING = 4096
 PATIENCE_SECONDS = AUTH_SECONDS * 0.75
 """A question that has waited longer is dropped, since its answer would come too late.
 
@@ -74,8 +74,6 @@ OLD_WAY = (
     "Integration %s shows a password that follows from the integration secret: it may do everything, and cannot be"
     " revoked alone. `tarpon user create` makes a key for it."
 )
-LOGGED_REFUSALS = 20
-LOG_WINDOW_SECONDS = 60.0
 
 
 class Admit(msgspec.Struct, frozen=True):
@@ -261,24 +259,26 @@ async def serve_auth(
     secrets: Secrets,
     budgets: Budgets,
     accounts: KnownAccounts,
+    attempts: NatsAttempts,
     identities: Identities | None = None,
     audit: Audit | None = None,
     ready: asyncio.Event | None = None,
 ) -> None:
     """Answer the servers' questions until cancelled; several orchestrators share them. Sets `ready` when listening."""
-    desk = _Desk(bindings, secrets, budgets, accounts, identities, audited=AuditedConnections(audit))
+    audited = AuditedConnections(audit)
+    desk = _Desk(bindings, secrets, budgets, accounts, identities, attempts=attempts, audited=audited)
     await accounts.known.wait()
     async with connection.subscribe(AUTH_REQUESTS, queue=QUEUE) as requests, asyncio.TaskGroup() as group:
         if ready is not None:
             await connection.wait_connected()
             ready.set()
         async for received in requests:
-            if desk.waiting < MAX_WAITING:
-                group.create_task(desk.attend(received, arrived=time.monotonic()), name="auth")
+            if queue := desk.queue_for(received):
+                group.create_task(desk.attend(received, queue, arrived=time.monotonic()), name="auth")
 
 
 class _Desk:
-    """Judges requests, many at once and the rest in the order of their arrival."""
+    """Judges requests, many at once. Strangers have a queue of their own, in which no node that comes back waits."""
 
     def __init__(
         self,
@@ -288,6 +288,7 @@ class _Desk:
         accounts: KnownAccounts,
         identities: Identities | None,
         *,
+        attempts: NatsAttempts,
         audited: AuditedConnections,
     ) -> None:
         self._audited = audited
@@ -297,20 +298,45 @@ class _Desk:
         self._secrets = secrets
         self._budgets = budgets
         self._accounts = accounts
+        self._attempts = attempts
         self._system_key = secrets.system_public_key
         self._signer = nkeys.from_seed(bytearray(secrets.issuer_seed.reveal(), "ascii"))
         self._issuer = str(self._signer.public_key, "ascii")
         self._refusals = RefusalLog()
-        self._free = asyncio.Semaphore(MAX_IN_FLIGHT)
-        self.waiting = 0
 
-    async def attend(self, received: Received, *, arrived: float) -> None:
-        self.waiting += 1
+    def queue_for(self, received: Received) -> AttemptsQueue | None:
+        """Where it waits; None if it is not looked at, and the server ends the connection after a while."""
+        request = claimed(received.payload)
+        if request is None:
+            return None
+        is_known = self._seems_known(request)
+        return self._attempts.queue_for(request.client_info.host, _name(request), is_known=is_known)
+
+    def _seems_known(self, request: AuthRequest) -> bool:
+        """By what costs next to nothing to look at: whether the key that it names is really its own is judged later."""
+        offered = request.connect_opts
         try:
-            async with self._free:
+            if offered.nkey == self._system_key:
+                return True
+            if offered.user:
+                return isinstance(self._decide(request), Admit)
+            credential, node = read_credential(offered.auth_token), NodeId(offered.name)
+            if self._bindings.knows(node, offered.nkey, credential):
+                return True
+            if credential is None:
+                return _is_join_secret(offered.auth_token, self._secrets.join_secret)
+            self._bindings.check(node, offered.nkey, credential)
+        except TarponError:
+            return False
+        return True
+
+    async def attend(self, received: Received, queue: AttemptsQueue, *, arrived: float) -> None:
+        queue.waiting += 1
+        try:
+            async with queue.free:
                 await self._answer(received, late=time.monotonic() - arrived > PATIENCE_SECONDS)
         finally:
-            self.waiting -= 1
+            queue.waiting -= 1
 
     async def _answer(self, received: Received, *, late: bool) -> None:
         if late:
@@ -327,21 +353,14 @@ class _Desk:
             payload = admission(request, decision.user, self._signer, now=now)
         else:
             payload = refusal(request, decision.reason, self._signer, now=now)
+            self._attempts.on_refused(request.client_info.host, _name(request))
             self._refusals.note(_explain(request, decision), now=time.monotonic())
             self._audited.refused(request, decision.code)
         await received.respond(payload)
 
     async def _judge(self, request: AuthRequest) -> Admit | Refuse:
         try:
-            decision = decide(
-                request,
-                bindings=self._bindings,
-                join_secret=self._secrets.join_secret,
-                integration_secret=self._secrets.integration_secret,
-                system_key=self._system_key,
-                accounts=self._accounts.names,
-                identities=self._identities,
-            )
+            decision = self._decide(request)
             self._warn_of_old(request, decision)
             if isinstance(decision, Admit) and decision.claim is not None:
                 return await self._judge_claim(request, decision.user, decision.claim)
@@ -354,6 +373,17 @@ class _Desk:
             _log.exception("A connection could not be judged.")
             return Refuse("the orchestrator has a fault")
         return decision
+
+    def _decide(self, request: AuthRequest) -> Admit | Refuse:
+        return decide(
+            request,
+            bindings=self._bindings,
+            join_secret=self._secrets.join_secret,
+            integration_secret=self._secrets.integration_secret,
+            system_key=self._system_key,
+            accounts=self._accounts.names,
+            identities=self._identities,
+        )
 
     def _warn_of_old(self, request: AuthRequest, decision: Admit | Refuse) -> None:
         """Once for each of the first ones that come so."""
@@ -383,25 +413,13 @@ class _Desk:
         return Admit(_only_to_be_told(user, claim.node) if self._bindings.is_rejected(claim.node) else user, claim)
 
 
+def _name(request: AuthRequest) -> str:
+    """Who it says that it is: a node with its key, so that nobody else uses up what that one may."""
+    offered = request.connect_opts
+    return offered.user[:64] or f"{offered.name[:64]} {offered.nkey[:64]}"
+
+
 def _explain(request: AuthRequest, refused: Refuse) -> str:
     offered, host = request.connect_opts, request.client_info.host[:64]
     who = f"integration {offered.user[:64]!r}" if offered.user else f"node {offered.name[:64]!r}"
     return f"A connection from {host!r} as {who} is refused: {refused.reason}."
-
-
-class RefusalLog:
-    """Warns about refused connections, but not about each of a flood."""
-
-    def __init__(self) -> None:
-        self._since = -LOG_WINDOW_SECONDS
-        self._count = 0
-
-    def note(self, line: str, *, now: float) -> None:
-        """`now` is in seconds on a clock that never goes back."""
-        if now - self._since >= LOG_WINDOW_SECONDS:
-            if self._count > LOGGED_REFUSALS:
-                _log.warning("%d more connections were refused meanwhile.", self._count - LOGGED_REFUSALS)
-            self._since, self._count = now, 0
-        self._count += 1
-        if self._count <= LOGGED_REFUSALS:
-            _log.warning(line)

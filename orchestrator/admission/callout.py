@@ -88,6 +88,15 @@ def parse_request(token: bytes, *, issuer: str) -> AuthRequest:
     return request
 
 
+def claimed(token: bytes) -> AuthRequest | None:
+    """What a request says, before it is known whether a server has said so: enough to let it wait, or drop it."""
+    try:
+        payload = nats_jwt.from_base64(token.split(b".", 2)[1])
+        return msgspec.json.decode(payload, type=_Claims).nats
+    except (IndexError, ValueError, nats_jwt.BadSignature, msgspec.DecodeError, RecursionError):
+        return None
+
+
 def admission(request: AuthRequest, user: User, signer: nkeys.KeyPair, *, now: int) -> bytes:
     """The answer that lets the connection in. `now` is in seconds since 1970.
 

@@ -6,6 +6,7 @@ shapes. Who asks is the principal that the subject names; the server lets each a
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ import nats.errors
 from nats import micro
 from nats.micro.request import Request
 
+from orchestrator.admission.bounds.shares import TooManyRequests
 from orchestrator.admission.identities import principal_named
 from orchestrator.admission.principals import ALL_CAPABILITIES, Principal
 from orchestrator.api.errors import status_of
@@ -24,13 +26,23 @@ from orchestrator.jobs import views
 from orchestrator.jobs.answer_room import AnswerRoom
 from orchestrator.jobs.results import results, results_signed
 from orchestrator.nats_api.auditing import NatsAudit, Objects
+from orchestrator.nats_api.lines import Lines
 from orchestrator.nodes.upload_progress import upload_of
 from orchestrator.nodes.views import node_state, nodes_seen
 from orchestrator.s3.signed_events import FROM_NATS
 from orchestrator.state.job_entry import JobEntry
 from shared.data.decoding import decode
 from shared.data.plain_data import parse_object
-from shared.errors import InvalidDocument, InvalidInput, MessagingUnavailable, NotReady, PayloadTooLarge, TarponError
+from shared.errors import (
+    RETRY_AFTER,
+    InvalidDocument,
+    InvalidInput,
+    MessagingUnavailable,
+    NotReady,
+    PayloadTooLarge,
+    TarponError,
+    TooMuchAtOnce,
+)
 from shared.messaging.client import taken_in
 from shared.messaging.transport import MAX_PAYLOAD_BYTES
 from shared.protocol import job_problems, nats_api, rest, rest_nodes, rest_waits, subjects
@@ -47,8 +59,8 @@ _NEEDS = {
     "nodes.list": READ_NODE,
 }
 """Which capability each request takes; one that is not named here takes all."""
-AT_ONCE = 64
-WAITING = 4096
+WAIT_SECONDS = 1.0
+"""After how long a program may ask again that has too much waiting."""
 ANSWER_SECONDS = 15.0
 RETRY_SECONDS = 1.0
 MAX_LIST = 500
@@ -74,32 +86,32 @@ class Integrations:
         self._locations = assembly.locations
         self._audit = assembly.audit
         self._audited = NatsAudit(assembly.audit)
-        self._free = asyncio.Semaphore(AT_ONCE)
-        self._waiting = 0
+        self._held_back = assembly.measures.held_back
+        self._per_second = assembly.config.api.limits.program_requests_per_second
+        self._lines: Lines[Request] | None = None
         self.offered = asyncio.Event()
 
     async def run(self) -> None:
         """Serve until cancelled."""
         number = 0
         async with asyncio.TaskGroup() as group:
+            lines = Lines(group, self._attend, self._held_back, per_second=self._per_second, clock=time.monotonic)
+            self._lines = lines
             while True:
                 new = await self._connection.next_connection(number)
                 try:
-                    await self._offer(group)
+                    await self._offer(lines)
                     number = new
                     await self._connection.lost(new)
                 except (nats.errors.Error, OSError, TimeoutError, MessagingUnavailable) as error:
                     _log.warning("The NATS API cannot be offered at present: %r", error)
                     await asyncio.sleep(RETRY_SECONDS)
 
-    async def _offer(self, group: asyncio.TaskGroup) -> None:
+    async def _offer(self, lines: Lines[Request]) -> None:
         async def take(request: Request) -> None:
-            self._waiting += 1
-            if self._waiting > WAITING:
-                self._waiting -= 1
-                await _refuse(request, NotReady("Too many requests wait.", hint="Ask again more slowly."))
-            else:
-                group.create_task(self._attend(request), name="integration request")
+            who = _who(request.subject)
+            if not lines.take(who, request, len(request.data)) and lines.tells_refusal(who):
+                await _refuse(request, TooManyRequests(f"program {who}", "makes too many requests", WAIT_SECONDS))
 
         service = await raising_cancellation(
             micro.add_service(
@@ -117,7 +129,7 @@ class Integrations:
 
     async def _attend(self, request: Request) -> None:
         try:
-            async with self._free, asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 await self._answer(request)
         except TarponError as error:
             await _refuse(request, error)
@@ -126,8 +138,6 @@ class Integrations:
         except Exception:  # noqa: BLE001  # the per-message handler: one request must not end the service
             _log.exception("A request on %s failed.", request.subject)
             await _refuse(request, MessagingUnavailable("The orchestrator failed; its log tells how."))
-        finally:
-            self._waiting -= 1
 
     async def _answer(self, request: Request) -> None:
         *_, name, what = request.subject.split(".", 4)
@@ -305,7 +315,12 @@ class Integrations:
         return found
 
     def __repr__(self) -> str:
-        return f"<Integrations, {self._waiting} requests waiting>"
+        return f"<Integrations, {self._lines!r}>"
+
+
+def _who(subject: str) -> str:
+    """Which program asks; the server lets each ask on its own subjects alone."""
+    return subject.split(".", 4)[3]
 
 
 def _traceparent(headers: Mapping[str, str]) -> str:
@@ -334,13 +349,14 @@ def _read(payload: bytes, shape: type[R]) -> R:
 
 
 async def _refuse(request: Request, error: TarponError) -> None:
+    waits = {RETRY_AFTER: f"{error.wait_seconds:.2f}"} if isinstance(error, TooMuchAtOnce) else {}
     body = rest.ErrorBody(
         status=status_of(error),
         message=error.message,
         code=error.code,
         component="Orchestrator",
         hint=error.hint,
-        details=error.details,
+        details=error.details | waits,
     )
     headers = {"Nats-Service-Error-Code": str(body.status), "Nats-Service-Error": error.code}
     await _respond(request, msgspec.json.encode(body), headers)

@@ -35,6 +35,13 @@ class ApiLimits(Struct, frozen=True, kw_only=True, rename="pascal"):
     strange_requests_per_second: Annotated[
         Count, Meta(description="The same for all requests from one address that show no valid key.")
     ] = 50
+    program_requests_per_second: Annotated[
+        Count,
+        Meta(
+            description="How many requests one program may make over NATS while no other does, twice as many at once;"
+            " a tenth of it beside others."
+        ),
+    ] = 5000
     streams_per_user: Annotated[
         Count, Meta(description="How many streams of events and logs one user may read at once.")
     ] = 128

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from orchestrator.admission.auth import RefusalLog
 from orchestrator.admission.bounds.guesses import TooManyAttempts
+from orchestrator.admission.bounds.refusal_log import RefusalLog
 from orchestrator.admission.identities import Identities, SignedRequest, signed_by
 from orchestrator.admission.principals import ANONYMOUS, OPERATOR, Principal
 from orchestrator.admission.sign_in.sign_in import SignIn

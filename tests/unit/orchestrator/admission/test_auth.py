@@ -11,7 +11,8 @@ import nkeys
 import pytest
 
 from orchestrator.admission import nats_jwt
-from orchestrator.admission.auth import LOG_WINDOW_SECONDS, LOGGED_REFUSALS, Admit, RefusalLog, Refuse, decide
+from orchestrator.admission.auth import Admit, Refuse, decide
+from orchestrator.admission.bounds.refusal_log import LOG_WINDOW_SECONDS, LOGGED_REFUSALS, RefusalLog
 from orchestrator.admission.callout import (
     AuthRequest,
     ConnectingClient,

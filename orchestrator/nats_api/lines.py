@@ -1,0 +1,146 @@
+"""Lines of programs: each has one of its own for its requests over NATS, and the lines take turns.
+
+A program may ask as fast as the orchestrator answers as long as nobody else asks. Beside others it has its share.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Generic, TypeVar
+
+from orchestrator.admission.bounds.allowance import Allowance
+from orchestrator.admission.bounds.held_back import Bound, HeldBack
+from shared.runtime.aio import begin
+
+AT_ONCE, OF_ONE = 64, 48
+WAITING, WAITING_OF_ONE = 4096, 2048
+WAITING_BYTES, WAITING_BYTES_OF_ONE = 64 << 20, 16 << 20
+BYTES_PER_SECOND = 8 << 20
+BURST_SECONDS = 2.0
+SHARE = 0.1
+"""Of what one may ask alone, so much beside others."""
+BESIDE_SECONDS = 2.0
+"""For so long after a request of another one somebody is not alone."""
+REFUSALS_PER_SECOND, REFUSALS_AT_ONCE = 20.0, 100.0
+"""So many are told that it is too much; what comes beyond that is dropped, as to answer it costs as much."""
+
+R = TypeVar("R")
+
+
+class _Line(Generic[R]):
+    __slots__ = ("in_hand", "is_next", "size_bytes", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[R, int]] = deque()
+        self.in_hand = self.size_bytes = 0
+        self.is_next = False
+        """It is among the next, or comes back there by itself."""
+
+
+class Lines(Generic[R]):
+    """Calls `act`, which must not raise, for each request in a task of `group`."""
+
+    def __init__(
+        self,
+        group: asyncio.TaskGroup,
+        act: Callable[[R], Coroutine[None, None, None]],
+        held_back: HeldBack,
+        *,
+        per_second: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._group = group
+        self._act = act
+        self._held_back = held_back
+        self._clock = clock
+        share = max(1.0, SHARE * per_second)
+        self._alone = Allowance(float(per_second), BURST_SECONDS * per_second)
+        self._beside = Allowance(share, BURST_SECONDS * share)
+        self._bytes = Allowance(float(BYTES_PER_SECOND), BURST_SECONDS * BYTES_PER_SECOND)
+        self._refusals = Allowance(REFUSALS_PER_SECOND, REFUSALS_AT_ONCE)
+        self._lines: dict[str, _Line[R]] = {}
+        self._next: deque[str] = deque()
+        self._last, self._last_other = ("", 0.0), ("", 0.0)
+        """Who has asked last, and who of all others, and when."""
+        self._in_hand = self.waiting = self._size_bytes = 0
+
+    def take(self, who: str, request: R, size: int) -> bool:
+        """Deal with it when its turn comes; False where this one has too much waiting."""
+        self._note(who)
+        line = self._lines.get(who)
+        if line is None:
+            line = self._lines[who] = _Line()
+        if self.waiting >= WAITING or len(line.waiting) >= WAITING_OF_ONE or self._is_too_large(line, size):
+            self._held_back.note(Bound.NATS_REQUESTS, f"program {who}")
+            return False
+        line.waiting.append((request, size))
+        line.size_bytes += size
+        self.waiting += 1
+        self._size_bytes += size
+        self._offer(who, line)
+        self._begin()
+        return True
+
+    def tells_refusal(self, who: str) -> bool:
+        """Whether one more is told that it is too much."""
+        return self._refusals.take(who, 1, self._clock())
+
+    def _is_too_large(self, line: _Line[R], size: int) -> bool:
+        is_over = line.size_bytes + size > WAITING_BYTES_OF_ONE or self._size_bytes + size > WAITING_BYTES
+        return bool(line.waiting) and is_over
+
+    def _note(self, who: str) -> None:
+        if self._last[0] not in {who, ""}:
+            self._last_other = self._last
+        self._last = (who, self._clock())
+
+    def _wait_seconds(self, who: str, now: float) -> float:
+        wait = max(self._alone.wait_seconds(who, now), self._bytes.wait_seconds(who, now))
+        other, at = self._last if self._last[0] != who else self._last_other
+        if other and now - at < BESIDE_SECONDS:
+            return max(wait, self._beside.wait_seconds(who, now))
+        return wait
+
+    def _offer(self, who: str, line: _Line[R]) -> None:
+        if line.waiting and not line.is_next and line.in_hand < OF_ONE:
+            line.is_next = True
+            self._next.append(who)
+
+    def _begin(self) -> None:
+        while self._next and self._in_hand < AT_ONCE:
+            who = self._next.popleft()
+            line, now = self._lines[who], self._clock()
+            if wait := self._wait_seconds(who, now):
+                self._held_back.note(Bound.NATS_REQUESTS, f"program {who}")
+                asyncio.get_running_loop().call_later(min(wait, BESIDE_SECONDS), self._come_back, who)
+                continue
+            request, size = line.waiting.popleft()
+            line.is_next = False
+            line.in_hand += 1
+            self._in_hand += 1
+            self.waiting -= 1
+            for allowance, cost in ((self._alone, 1), (self._beside, 1), (self._bytes, size)):
+                allowance.charge(who, cost, now)
+            self._offer(who, line)
+            if not begin(self._group, self._deal_with(who, line, request, size), name="integration request"):
+                return
+
+    def _come_back(self, who: str) -> None:
+        self._next.append(who)
+        self._begin()
+
+    async def _deal_with(self, who: str, line: _Line[R], request: R, size: int) -> None:
+        try:
+            await self._act(request)
+        finally:
+            line.in_hand -= 1
+            line.size_bytes -= size
+            self._size_bytes -= size
+            self._in_hand -= 1
+            self._offer(who, line)
+            if not line.waiting and not line.in_hand:
+                self._lines.pop(who, None)
+            self._begin()
+
+    def __repr__(self) -> str:
+        return f"<Lines, {self._in_hand} in hand and {self.waiting} waiting of {len(self._lines)} programs>"

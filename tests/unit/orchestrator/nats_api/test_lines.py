@@ -1,0 +1,81 @@
+"""Lines of programs: each has its turn, and beside others its share."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from orchestrator.admission.bounds.held_back import Bound, HeldBack
+from orchestrator.nats_api import lines
+from orchestrator.nats_api.lines import Lines
+from tests.waiting import eventually
+
+
+class Answered:
+    """What is answered, in that order, as far as it may be."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.may_end = asyncio.Event()
+
+    async def answer(self, request: str) -> None:
+        self.begun.append(request)
+        await self.may_end.wait()
+
+
+@asynccontextmanager
+async def running(per_second: int = 1000) -> AsyncIterator[tuple[Lines[str], Answered, HeldBack]]:
+    answered, held_back = Answered(), HeldBack()
+    async with asyncio.TaskGroup() as group:
+        loop = asyncio.get_running_loop()
+        yield Lines(group, answered.answer, held_back, per_second=per_second, clock=loop.time), answered, held_back
+        answered.may_end.set()
+
+
+async def test_a_program_that_asks_much_leaves_turns_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "OF_ONE", 2)
+    async with running() as (made, answered, _):
+        for number in range(10):
+            assert made.take("greedy", f"g{number}", 1)
+        assert made.take("modest", "m0", 1)
+        await eventually(lambda: len(answered.begun) == 3)
+        assert answered.begun == ["g0", "g1", "m0"]
+        answered.may_end.set()
+        await eventually(lambda: len(answered.begun) == 11)
+        assert answered.begun[3:] == [f"g{number}" for number in range(2, 10)]
+
+
+async def test_a_line_takes_no_more_than_it_holds_in_number_and_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "OF_ONE", 1)
+    monkeypatch.setattr(lines, "WAITING_OF_ONE", 3)
+    monkeypatch.setattr(lines, "WAITING_BYTES_OF_ONE", 100)
+    async with running() as (made, _, held_back):
+        assert [made.take("greedy", "", 1) for _ in range(6)] == [True] * 4 + [False] * 2
+        assert [made.take("large", "", 60) for _ in range(3)] == [True, True, False]
+        assert made.take("modest", "", 1)
+        assert held_back.in_all[Bound.NATS_REQUESTS] == 3
+
+
+async def test_a_program_is_slowed_beside_others_and_not_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "BURST_SECONDS", 1.0)
+    async with running(per_second=100) as (made, answered, held_back):
+        answered.may_end.set()
+        for _ in range(50):
+            made.take("greedy", "g", 1)
+        await eventually(lambda: len(answered.begun) == 50)
+        assert not held_back.in_all
+        made.take("modest", "m", 1)
+        made.take("greedy", "late", 1)
+        await eventually(lambda: "m" in answered.begun)
+        assert answered.begun[-1] == "m"
+        assert held_back.in_all[Bound.NATS_REQUESTS] == 1
+        await eventually(lambda: answered.begun[-1] == "late")
+
+
+async def test_nothing_is_kept_of_a_program_without_requests() -> None:
+    async with running() as (made, answered, _):
+        answered.may_end.set()
+        made.take("once", "", 1)
+        await eventually(lambda: answered.begun)
+        await eventually(lambda: repr(made) == "<Lines, 0 in hand and 0 waiting of 0 programs>")
