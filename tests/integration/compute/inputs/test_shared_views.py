@@ -19,6 +19,7 @@ from compute.inputs.objects.cache import InputCache
 from compute.inputs.objects.downloads import Downloads
 from compute.inputs.objects.managed import ManagedInputs
 from compute.inputs.objects.unpacking import unpack_result
+from shared.runtime.aio import pipelined
 from tests.faulty_s3 import DENIED, Fault, Kind
 from tests.integration.compute.inputs.test_fetching_inputs import contents, modes
 from tests.integration.fetching import Fetching, fetching
@@ -26,7 +27,7 @@ from tests.servers import S3Server
 from tests.unit.shared.extraction.test_extract import file, gzipped, symlink
 from tests.waiting import eventually
 
-FILES = {f"{number // 50}/{number:03}": b"%d" % number for number in range(100)}
+FILES = {f"{number // 50}/{number:03}": b"%d" % number for number in range(70)}
 
 
 @pytest.fixture
@@ -42,9 +43,10 @@ async def full(bench: Fetching) -> Fetching:
 
 
 async def add(bench: Fetching, files: dict[str, bytes], *, source: int = 0) -> None:
-    async with asyncio.TaskGroup() as group:
-        for path, content in files.items():
-            group.create_task(bench.desk.add(path, content, source=source))
+    async def store(path: str) -> None:
+        await bench.desk.add(path, files[path], source=source)
+
+    await pipelined(files, store, at_once=8)
     bench.desk.files.sort(key=lambda each: (each.source, each.path))
 
 
