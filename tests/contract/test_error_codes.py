@@ -154,6 +154,7 @@ RETRYABLE = {
     "PatternTooSlow": False,
     "PayloadTooLarge": False,
     "PeerRefused": False,
+    "PersonRefused": False,
     "PortTaken": False,
     "ProgramMissing": False,
     "PublisherNotConfigured": False,

@@ -15,21 +15,29 @@ MOST_REMEMBERED = 10_000
 """People whose last token is remembered."""
 
 
-class NoRuleMatches(Forbidden):
+class PersonRefused(Forbidden):
+    """The issuer has said who this is. `name` is that one's own, as in `Principal`."""
+
+    def __init__(self, name: str, message: str, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
+
+
+class NoRuleMatches(PersonRefused):
     """The message begins as that of the reference, for which programs look."""
 
-    def __init__(self, shown: str) -> None:
+    def __init__(self, name: str, shown: str) -> None:
         super().__init__(
+            name,
             f"Request Forbidden: {shown!r} is known to the issuer, and no rule here lets that one in.",
-            hint=f"Whoever runs the orchestrator says in {SECTION}.Rules who may do what, by claims of the token.",
+            f"Whoever runs the orchestrator says in {SECTION}.Rules who may do what, by claims of the token.",
         )
 
 
-class RefusedByRule(Forbidden):
-    def __init__(self, shown: str) -> None:
-        super().__init__(
-            f"Request Forbidden: {shown!r} is shut out by a rule.", hint="Ask whoever runs the orchestrator."
-        )
+class RefusedByRule(PersonRefused):
+    def __init__(self, name: str, shown: str) -> None:
+        told = f"Request Forbidden: {shown!r} is shut out by a rule."
+        super().__init__(name, told, "Ask whoever runs the orchestrator.")
 
 
 class SignIn:
@@ -69,9 +77,9 @@ def principal(who: TokenHolder, rules: SignInRules, *, name_claim: str) -> Princ
     told = shown if isinstance(shown, str) and shown.isprintable() and 0 < len(shown) <= MOST_SHOWN else who.subject
     rule = rules.first(who.claims)
     if rule is None:
-        raise NoRuleMatches(told)
+        raise NoRuleMatches(name, told)
     if rule.refuses:
-        raise RefusedByRule(told)
+        raise RefusedByRule(name, told)
     return Principal(
         name=name,
         kind="person",

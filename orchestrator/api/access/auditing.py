@@ -10,9 +10,10 @@ import msgspec
 from aiohttp import web
 
 from orchestrator.admission.principals import Principal
+from orchestrator.admission.sign_in.sign_in import PersonRefused
 from orchestrator.api.access.use import use_key
 from orchestrator.api.routes import Handler, Route, local_connection
-from orchestrator.audit.events import SIGN_IN, AuditEvent, Outcome, bounded
+from orchestrator.audit.events import SIGN_IN, Actor, AuditEvent, Outcome, bounded
 from orchestrator.audit.recorder import Audit
 from shared.errors import MessagingUnavailable, Refused, TarponError, Unavailable
 
@@ -50,9 +51,14 @@ class RequestAudit:
 
     def refused(self, request: web.Request, route: Route, principal: Principal | None, error: Refused) -> None:
         """Of who is not known nothing is told but where it asked from, and for what."""
+        actor = Actor("stranger")
+        if principal is not None:
+            actor = Actor(principal.kind, principal.name)
+        elif isinstance(error, PersonRefused):
+            actor = Actor("person", error.name)
         event = AuditEvent(
-            kind=principal.kind if principal else "stranger",
-            who=principal.name if principal else "",
+            kind=actor.kind,
+            who=actor.name,
             source=source_of(request),
             action=route.needs,
             operation=route.audited_as,
