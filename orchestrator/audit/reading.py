@@ -1,5 +1,6 @@
 """Reading the audit log: lines of its files in their order, those that are asked for, and what comes meanwhile."""
 
+import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -72,28 +73,59 @@ def lines_of(path: Path, wanted: AuditFilter) -> Iterator[AuditLine]:
 def following(path: Path, wanted: AuditFilter) -> Iterator[AuditLine]:
     """Those that are there, and for ever those that come. What was rotated meanwhile is read to its end."""
     audit_files(path)
-    last = 0
+    follower = _Follower(path)
     while True:
-        for line in _after(path, last):
-            last = line.seq
-            if wanted.takes(line):
-                yield line
+        yield from filter(wanted.takes, follower.until_rotated())
         time.sleep(LOOK_SECONDS)
 
 
-def _after(path: Path, last: int) -> Iterator[AuditLine]:
-    """What comes after line `last`: files that end before it are not read again."""
-    files = audit_files(path)
-    firsts = [_number(each) for each in files[:-1]]
-    begun = [position for position, first in enumerate(firsts) if first <= last]
-    for _, text in texts_of(files[begun[-1] if begun and last else 0 :]):
-        line = read_line(text) if text.endswith(b"\n") else None
-        if line is not None and line.seq > last:
-            yield line
+class _Follower:
+    """Knows up to which line the log was read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._last = 0
+
+    def until_rotated(self) -> Iterator[AuditLine]:
+        """What comes, until the file that is written now has got another name."""
+        with suppress(FileNotFoundError), self._path.open("rb") as file:
+            yield from self._of_earlier()  # looked for with the file open, so that none is left out between both
+            yield from self._new(file)
+            while _has_name(file, self._path):
+                time.sleep(LOOK_SECONDS)
+                yield from self._new(file)
+            return
+        yield from self._of_earlier()
+
+    def _of_earlier(self) -> Iterator[AuditLine]:
+        earlier = rotated(self._path)
+        begun = [position for position, each in enumerate(earlier) if _number(each) <= self._last + 1]
+        for each in earlier[begun[-1] if begun else 0 :]:
+            with suppress(FileNotFoundError), each.open("rb") as file:  # one may be removed meanwhile
+                yield from self._new(file)
+
+    def _new(self, file: BinaryIO) -> Iterator[AuditLine]:
+        """The whole lines from where the file stands; one that is being written is left for the next time."""
+        while text := file.readline(MOST_BYTES):
+            if not text.endswith(b"\n") and len(text) < MOST_BYTES:
+                file.seek(-len(text), os.SEEK_CUR)
+                return
+            line = read_line(text)
+            if line is not None and line.seq > self._last:
+                self._last = line.seq
+                yield line
 
 
 def _number(path: Path) -> int:
     return int(path.stem[-20:])
+
+
+def _has_name(file: BinaryIO, path: Path) -> bool:
+    try:
+        found, opened = path.stat(), os.fstat(file.fileno())
+    except FileNotFoundError:
+        return False
+    return (found.st_dev, found.st_ino) == (opened.st_dev, opened.st_ino)
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:

@@ -28,6 +28,7 @@ from tests.integration.input_places import new_bucket
 from tests.integration.orchestrator.inputs.test_input_grants import OBJECTS, s3, submit
 from tests.integration.orchestrator.nats_api.test_integrations import NOOP, ask, program
 from tests.integration.running import Running, running_orchestrator
+from tests.integration.sent_trees import SentTree
 from tests.servers import S3Server
 from tests.waiting import answered, eventually
 
@@ -126,6 +127,19 @@ async def test_urls_of_inputs_have_one_line_for_each_answer(running: Running, da
         assert (told.operation, told.method, told.first, told.count) == ("inputs", "GET", 10, len(given.files))
         assert told.object == f"s3://{data}/many/0*"
         assert told.lifetime_seconds == given.files[0].url.lifetime_seconds
+
+
+async def test_urls_to_send_and_read_data_are_told(running: Running) -> None:
+    tree = SentTree(running, {"a": b"content of a", "b": b"content of b"})
+    await tree.send_all("weights")
+    told = [(each.operation, each.method, each.count) for each in lines(running)]
+    assert told == [("data manifest", "PUT", 1), ("data contents", "PUT", 2)]
+    files = (await running.api(f"/data/{tree.digest}/files"))["Files"]
+    assert len(files) == 2
+    assert (lines(running)[-1].operation, lines(running)[-1].method) == ("data files", "GET")
+    assert {each.namespace for each in lines(running)} == {"default"}
+    assert {each.operation for each in lines(running, "write:data")} >= {"put_data", "finish_data"}
+    assert "X-Amz" not in text_of(running)
 
 
 async def test_no_url_is_signed_that_cannot_be_told(running: Running) -> None:
