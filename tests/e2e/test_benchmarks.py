@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.sandbox import need_sandbox
+
 ROOT = Path(__file__).parents[2]
 PROCESSES = {"orchestrator", "nodes", "nats", "s3", "children", "client"}
 
@@ -51,6 +53,14 @@ def test_honest_jobs_are_measured_beside_a_node_that_floods() -> None:
     assert list(measured) == ["none", "heartbeats", "registrations"]
     assert all(each["without_end"] == 0 and not each["problems"] for each in measured.values())
     assert all(measured[flood]["sent"] > 0 for flood in ("heartbeats", "registrations"))
+
+
+def test_a_task_is_measured_with_and_without_a_sandbox() -> None:
+    need_sandbox()
+    measured = _run("benchmarks.sandbox", "--runs", "5")
+    assert measured["runs"] == 5
+    assert measured["off_ms"] > 0
+    assert measured["sandboxed_ms"] > 0
 
 
 def test_who_is_not_trusted_any_more_is_cut_off() -> None:

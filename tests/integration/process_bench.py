@@ -1,6 +1,7 @@
 """The process engine, and runs in one workspace (no tests in here)."""
 
 import asyncio
+import copy
 import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -48,10 +49,9 @@ class Bench:
         shown: Sequence[str] = (),
         hidden: Path | None = None,
     ) -> None:
-        self.id = some_execution()
-        self.workspace = Workspace(folder / self.id, has_paths=spares is None, spares=spares)
-        self.workspace.create([] if spares else [ResultPath(name="outputs", path="/outputs")])
-        self.marks: list[ProcessMark | None] = []
+        self._folder = folder
+        self._spares = spares
+        self._begin()
         self.devices: tuple[str, ...] | None = None
         self.usage = TaskUsage()
         self._strays = strays or Strays()
@@ -117,6 +117,18 @@ class Bench:
 
     def pid_in(self, name: str) -> int:
         return int((self.workspace.folder / name).read_text())
+
+    def _begin(self) -> None:
+        self.id = some_execution()
+        self.workspace = Workspace(self._folder / self.id, has_paths=self._spares is None, spares=self._spares)
+        self.workspace.create([] if self._spares else [ResultPath(name="outputs", path="/outputs")])
+        self.marks: list[ProcessMark | None] = []
+
+    def another(self) -> "Bench":
+        """For the next execution of the same node."""
+        made = copy.copy(self)
+        made._begin()
+        return made
 
     @property
     def is_sandboxed(self) -> bool:
