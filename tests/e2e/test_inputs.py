@@ -17,6 +17,8 @@ from tests.integration.input_places import new_bucket, put_objects
 from tests.servers import S3Server
 
 NODE = "node-a"
+ENDED_SECONDS = 150.0
+"""A busy machine takes its time to start containers."""
 ENGINES = ("process", "docker_engine", "podman_engine")
 CONTAINERS = ENGINES[1:]
 
@@ -69,7 +71,7 @@ def tree_url(files: Mapping[str, bytes], *, mode: int = 0o644) -> str:
 
 
 def ended(stack: Stack, made: str) -> dict[str, Any]:
-    stack.wait_ended(made)
+    stack.wait_ended(made, within=ENDED_SECONDS)
     (execution,) = stack.describe(made)["Executions"]["Items"]
     found: dict[str, Any] = execution
     return found
@@ -177,7 +179,7 @@ def test_a_task_reads_its_inputs_though_its_node_was_killed_and_needs_the_room(
     paths = [{"Name": "outputs", "Path": "/outputs"}]
     publisher = {"Type": "s3managed"}
     made = stack.submit(job(kind, waits, s3(bucket, "in/"), ResultPaths=paths, Publisher=publisher))
-    stack.wait_state(made, "Running")
+    stack.wait_state(made, "Running", within=ENDED_SECONDS)
     (view,) = views(stack)
     stack.computes[NODE].kill()
     stack.computes[NODE].start()
@@ -189,7 +191,7 @@ def test_a_task_reads_its_inputs_though_its_node_was_killed_and_needs_the_room(
     (stack.root / NODE / "compute" / "executions" / execution["ID"] / "workspace" / "outputs" / "go").touch()
     assert ended(stack, made)["RunOutput"]["Stdout"].split() == [DIGEST, "-"] * 2
     assert stack.describe(made)["Job"]["State"]["StateType"] == "Completed"
-    wait_until(lambda: not folders(stack), within=20, what="the node forgets what is over")
+    wait_until(lambda: not folders(stack), within=ENDED_SECONDS, what="the node forgets what is over")
     ended(stack, stack.submit(job(kind, READ, s3(bucket, "other/"))))
     assert view not in views(stack)
 
@@ -221,4 +223,4 @@ def test_a_task_comes_to_the_node_that_has_what_it_reads(stack: Stack, s3_server
         assert second["RunOutput"]["Stdout"].strip() == str(LARGE_BYTES)
         return bool(second["NodeID"] == "node-b")
 
-    wait_until(is_led_there, within=60, what="the orchestrator knows where the input is")
+    wait_until(is_led_there, within=ENDED_SECONDS, what="the orchestrator knows where the input is")
