@@ -88,6 +88,8 @@ class Refuse(msgspec.Struct, frozen=True):
 
     reason: str
     code: str = "NotLetIn"
+    is_ours: bool = False
+    """It could not be judged, by no fault of whoever connects."""
 
 
 class Bindings(Protocol):
@@ -353,7 +355,8 @@ class _Desk:
             payload = admission(request, decision.user, self._signer, now=now)
         else:
             payload = refusal(request, decision.reason, self._signer, now=now)
-            self._attempts.on_refused(request.client_info.host, _name(request))
+            if not decision.is_ours:
+                self._attempts.on_refused(request.client_info.host, _name(request))
             self._refusals.note(_explain(request, decision), now=time.monotonic())
             self._audited.refused(request, decision.code)
         await received.respond(payload)
@@ -368,10 +371,10 @@ class _Desk:
         except JoinRefused as error:
             return Refuse(f"{error.message} [{error.code}]", error.code)
         except (TarponError, TimeoutError) as error:
-            return Refuse(f"whether the id is its own cannot be told at present: {error!r}")
+            return Refuse(f"whether the id is its own cannot be told at present: {error!r}", is_ours=True)
         except Exception:  # noqa: BLE001  # a fault at one request must not end the service
             _log.exception("A connection could not be judged.")
-            return Refuse("the orchestrator has a fault")
+            return Refuse("the orchestrator has a fault", is_ours=True)
         return decision
 
     def _decide(self, request: AuthRequest) -> Admit | Refuse:
