@@ -164,6 +164,7 @@ READ = "cat /in/* | sha256sum"
 DIGEST = hashlib.sha256(b"".join(FILES[name] for name in sorted(FILES))).hexdigest()
 
 
+@pytest.mark.timeout(400)  # engines of a busy machine
 @pytest.mark.parametrize("engine", CONTAINERS, indirect=True)
 def test_a_task_reads_its_inputs_though_its_node_was_killed_and_needs_the_room(
     stack: Stack, engine: tuple[str, TestEngine | None], s3_server: S3Server
@@ -205,6 +206,7 @@ def views(stack: Stack) -> list[str]:
     return os.listdir(stack.root / NODE / "compute" / "inputs" / "views")  # noqa: PTH208
 
 
+@pytest.mark.timeout(400)
 def test_a_task_comes_to_the_node_that_has_what_it_reads(stack: Stack, s3_server: S3Server) -> None:
     names = iter(f"{number}.bin" for number in range(8))
     bucket = new_bucket(s3_server)
