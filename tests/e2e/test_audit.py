@@ -99,13 +99,13 @@ def test_no_secret_of_any_kind_is_in_the_log(stack: Stack) -> None:
     token = stack.api("/orchestrator/tokens", {}, "PUT")["Text"]
     stack.api("/orchestrator/secrets/db", {"Value": "correct-horse-4711"}, "PUT")
     stack.start_compute("node-a", token=token)
-    wait_until(lambda: "node-a" in stack.cli("node", "list").stdout, within=60, what="the node is there")
+    wait_until(lambda: "node-a" in str(stack.api("/orchestrator/nodes")), within=90, what="the node is there")
     with suppress(urllib.error.HTTPError):
         stack.api(
             "/orchestrator/users", {"Name": "x", "Capabilities": ["*"]}, "PUT", {"Authorization": f"Bearer {key}"}
         )
     job = stack.submit(process_job("echo hello > $TARPON_OUTPUTS/x 2>/dev/null; true"))
-    wait_until(lambda: stack.describe(job)["Job"]["State"]["StateType"] == "Completed", within=60, what="it completes")
+    wait_until(lambda: stack.describe(job)["Job"]["State"]["StateType"] == "Completed", within=90, what="it completes")
     url = stack.api(f"/orchestrator/jobs/{job}/results")["Items"][0]["Params"]["PreSignedURL"]
     orchestrator.stop()
     told = {each["Action"] for each in listed(stack)}
