@@ -290,7 +290,9 @@ class Supervisor:
                 pass
 
     async def _fail(self, execution: Execution, reason: FailureReason, detail: str) -> None:
-        has_run = execution.is_on_disk and execution.entry.phase is Phase.STARTED
+        # In a sandbox it takes a process of the task to find out that its command cannot be started.
+        has_begun = execution.is_on_disk and execution.entry.phase is Phase.STARTED
+        has_run = has_begun and reason is not FailureReason.TASK_NOT_STARTED
         seconds = run_seconds(execution, execution.entry) if has_run else 0.0
         output = await self._output_so_far(execution) if has_run else None
         await self._discard(execution)

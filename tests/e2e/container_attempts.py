@@ -13,9 +13,11 @@ from typing import NamedTuple
 class ContainerAttempt(NamedTuple):
     name: str
     script: str
+    alone: bool = False
+    """It ends all in its container, or shows all that is tried there."""
 
 
-def _all(*attempts: tuple[str, str]) -> tuple[ContainerAttempt, ...]:
+def _all(*attempts: tuple[str, str] | tuple[str, str, bool]) -> tuple[ContainerAttempt, ...]:
     return tuple(ContainerAttempt(*each) for each in attempts)
 
 
@@ -28,6 +30,7 @@ def _each(items: str, act: str) -> str:
     return f"for each in {items}; do {act}; done"
 
 
+ALONE = True
 PATHS = _all(
     ("reads a file of the machine by its path", "cat {file}"),
     ("reads a file of the machine through the first process", "cat /proc/1/root{file} /proc/1/cwd{file}"),
@@ -65,13 +68,13 @@ PATHS = _all(
 )
 PROCESSES = _all(
     ("reads the environments of all processes", "cat /proc/[0-9]*/environ"),
-    ("reads the commands of all processes", "cat /proc/[0-9]*/cmdline"),
+    ("reads the commands of all processes", "cat /proc/[0-9]*/cmdline", ALONE),
     ("reads the node's environment by its number", "cat /proc/{node_pid}/environ"),
     ("reads a neighbour's environment by its number", "cat /proc/{neighbour_pid}/environ"),
     ("reads what a neighbour has open", "cat /proc/{neighbour_pid}/fd/*; ls -l /proc/{neighbour_pid}/fd"),
     ("reads the node's memory by its number", "cat /proc/{node_pid}/maps && head -c 9 /proc/{node_pid}/mem"),
     ("reads a neighbour's folder through its process", "cat /proc/{neighbour_pid}/root/outputs/hush"),
-    ("kills every process that it sees", "kill -9 -1"),
+    ("kills every process that it sees", "kill -9 -1", ALONE),
     ("kills the node by its number", "kill -9 {node_pid} && echo {gain}"),
     ("kills a neighbour by its number", "kill -9 {neighbour_pid} && echo {gain}"),
     ("stops a neighbour by its number", "kill -STOP {neighbour_pid} && echo {gain}"),
@@ -158,13 +161,14 @@ MORE = _all(
         # CAP_SYS_ADMIN is bit 21 and CAP_SYS_MODULE bit 16 of the set that it can ever have.
         "c=$(awk '/CapBnd/ {{print $2}}' /proc/self/status); [ $((0x$c & 0x210000)) = 0 ] || echo {gain}",
     ),
-    ("takes more memory than it asked for", "tail /dev/zero"),
-    ("starts processes without end", "b() {{ b | b & }}; b; sleep 1"),
-    ("fills the memory that is shared", "head -c 90000000 /dev/zero > /dev/shm/hush && echo {gain}"),
+    ("takes more memory than it asked for", "tail /dev/zero", ALONE),
+    ("starts processes without end", "b() {{ b | b & }}; b; sleep 1", ALONE),
+    ("fills the memory that is shared", "head -c 90000000 /dev/zero > /dev/shm/hush && echo {gain}", ALONE),
     ("locks a file of the machine", "flock -n {file} echo {gain}"),
     (
         "leaves a process behind",
         "setsid sh -c 'sleep 2; echo was-here > {folder}/was-here' > /dev/null 2>&1 & exit 0",
+        ALONE,
     ),
     (
         "leaves a crashed program's memory outside",
@@ -172,6 +176,16 @@ MORE = _all(
     ),
 )
 GROUPS = (PATHS, PROCESSES, KERNEL, MOUNTS, NETWORK, MORE)
+
+ONE_AFTER_THE_OTHER = 'for each in "$@"; do n=$((n + 1)); echo "== $n"; timeout 8 sh -c "$each"; done'
+"""Scripts, each for a shell of its own."""
+
+
+def containers() -> Iterator[tuple[ContainerAttempt, ...]]:
+    """What is tried in each one."""
+    for group in GROUPS:
+        yield tuple(each for each in group if not each.alone)
+        yield from ((each,) for each in group if each.alone)
 
 
 def attempts() -> Iterator[ContainerAttempt]:
