@@ -11,6 +11,8 @@ from contextlib import contextmanager
 
 from shared.runtime.log_lines import without_signature
 
+LOG_LEVEL = "TESTS_LOG_LEVEL"
+"""The variable with the level at which processes of tests log. Benchmarks and chaos have none."""
 PACKAGES = ("orchestrator", "compute", "shared", "tarpon")
 LETS_IN = re.compile(
     r"X-Amz-(?:Signature|Credential|Security-Token)="  # a signed URL

@@ -14,7 +14,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from tests import podman
-from tests.canary import Canary, listening
+from tests.canary import LOG_LEVEL, Canary, listening
 from tests.engine import REQUIRED, CannotStart, NewRegistry, Registry, TestEngine, is_required, start_engine
 from tests.servers import S3Server, aws_environment, start_weed
 
@@ -117,7 +117,8 @@ def no_aws_of_this_machine() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def canary() -> Iterator[Canary]:
-    with listening() as canary:
+    with listening() as canary, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(LOG_LEVEL, "debug")
         yield canary
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.runtime.tls.trust import AuthorityUnreadable, trusting_file
-from tests.canary import LETS_IN
+from tests.canary import LETS_IN, LOG_LEVEL
 from tests.node_environment import node_python
 from tests.sandbox import sandbox_setting
 from tests.servers import HOST, REGION, S3Service, free_ports, without_aws
@@ -354,7 +354,8 @@ def _is_secret_file(path: Path) -> bool:
 def _plain_environment() -> dict[str, str]:
     names = ("PATH", "HOME", "LANG", "PYTHONDONTWRITEBYTECODE")
     environment = {name: os.environ[name] for name in names if name in os.environ}
-    ours = {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": WARNINGS, "TARPON_LOGGING_LEVEL": "debug"}
+    ours = {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": WARNINGS}
+    ours |= {"TARPON_LOGGING_LEVEL": os.environ[LOG_LEVEL]} if LOG_LEVEL in os.environ else {}
     return without_aws(environment) | ours | {"TARPON_API_AUTH_ANONYMOUS": "true"}  # most are not about who asks
 
 
