@@ -24,7 +24,7 @@ from benchmarks.running import end_on_sigterm, tell
 from benchmarks.tcp_gate import TcpGate
 from compute.archive.part_size import PART_BYTES
 from compute.upload.multipart import PARTS_IN_FLIGHT
-from tests.e2e.stack import Stack, process_job, wait_until
+from tests.e2e.stack import NO_SANDBOX, Stack, process_job, wait_until
 from tests.servers import S3Server, free_ports, start_weed
 
 GIB = 1 << 30
@@ -72,7 +72,7 @@ def _bed(folder: Path) -> Iterator[Bed]:
         (port,) = free_ports(1)
         with TcpGate(port, int(s3.endpoint.rpartition(":")[2])) as gate:
             stack.start_orchestrator(publisher=stack.publisher_settings(Endpoint=f"http://127.0.0.1:{port}"))
-            stack.start_compute(NODE)
+            stack.start_compute(NODE, Engines_Types_Process_Sandbox=NO_SANDBOX)
             yield Bed(stack, gate, s3)
             stack.stop()
     finally:

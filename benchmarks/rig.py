@@ -63,6 +63,7 @@ class Rig:
     ) -> None:
         self.s3 = s3
         self.stack = Stack(root, s3, encrypted=tls)
+        self.stack.shown = root  # where tasks look whether they may end
         self.forgets = most_jobs > 0
         self._settings: dict[str, Any] = {"Orchestrator_NATS_SyncInterval": SYNC[sync], **settings}
         if most_jobs:

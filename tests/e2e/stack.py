@@ -32,6 +32,8 @@ POLL_SECONDS = 0.05
 WARNINGS = "error,ignore::DeprecationWarning:nats.micro.service"
 """As in pyproject.toml, which is read by pytest alone."""
 TERMINAL = {"Completed", "Failed", "Stopped"}
+NO_SANDBOX = "off"
+"""For a node whose tasks write where tests look."""
 
 
 def wait_until(is_so: Callable[[], Any], *, within: float, what: str) -> Any:

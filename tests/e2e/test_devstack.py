@@ -146,9 +146,8 @@ def begin(stack: Running, *command: str) -> None:
 
 def begin_a_task_that_does_not_stop(stack: Running) -> None:
     """It has to be killed, so that the node that runs it takes 10 s to stop in order."""
-    begun = stack.folder() / "begun"
-    begin(stack, "exec", "--no-wait", "sh", "-c", f"trap '' TERM INT HUP; touch {begun}; while :; do sleep 0.05; done")
-    wait_until(begun.exists, within=60, what="the task runs")
+    begin(stack, "exec", "--no-wait", "sh", "-c", "trap '' TERM INT HUP; touch begun; while :; do sleep 0.05; done")
+    wait_until(lambda: list(stack.folder().rglob("begun")), within=60, what="the task runs")
 
 
 @pytest.mark.parametrize("again", [1, 2])

@@ -5,7 +5,7 @@ import re
 import uuid
 from pathlib import Path
 
-from tests.e2e.stack import Stack, process_job, wait_until
+from tests.e2e.stack import NO_SANDBOX, Stack, process_job, wait_until
 from tests.instance_role import instance_role
 from tests.servers import Keys, aws_environment
 
@@ -72,7 +72,7 @@ def _lifetime_of_results(stack: Stack, job_id: str) -> int:
 
 def test_the_task_runs_once_while_s3_is_away_and_its_result_is_published_when_it_is_back(stack: Stack) -> None:
     stack.start_orchestrator()
-    stack.start_compute("node-a")
+    stack.start_compute("node-a", Engines_Types_Process_Sandbox=NO_SANDBOX)
     counter = stack.root / "runs"
     job_id = stack.submit(process_job(f"echo run >> {counter}; echo kept"))
     stack.s3.stop()

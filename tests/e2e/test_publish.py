@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.stack import Stack, process_job, wait_until
+from tests.e2e.stack import NO_SANDBOX, Stack, process_job, wait_until
 from tests.faulty_s3 import Fault, FaultyS3, Kind
 from tests.servers import HOST, S3Server
 from tests.waiting import eventually
@@ -32,7 +32,7 @@ async def s3(s3_server: S3Server) -> AsyncIterator[FaultyS3]:
 async def start(stack: Stack, s3: FaultyS3) -> None:
     publisher = stack.publisher_settings(Endpoint=s3.endpoint)
     await asyncio.to_thread(stack.start_orchestrator, publisher=publisher)
-    await asyncio.to_thread(stack.start_compute, "node-a")
+    await asyncio.to_thread(lambda: stack.start_compute("node-a", Engines_Types_Process_Sandbox=NO_SANDBOX))
     s3.seen.clear()
 
 
