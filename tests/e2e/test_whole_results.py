@@ -3,15 +3,18 @@
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.archives import tree
-from tests.e2e.stack import Stack, process_job
+from tests.e2e.conftest import ended
+from tests.e2e.stack import NO_SANDBOX, Stack, process_job
 from tests.file_systems import mounted
 from tests.memory import MIB
+from tests.servers import S3Server
 
 MAKE = r"""
 set -eu
@@ -37,6 +40,16 @@ os.setxattr("listed", "user.note", b"kept")
 '
 """
 JOB = process_job(MAKE, ResultPaths=[{"Name": "outputs", "Path": "/outputs"}])
+
+
+@pytest.fixture(scope="module")
+def running(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Its tasks may do all that the tests do, such as name other users in access lists, which none in a sandbox can."""
+    made = Stack(tmp_path_factory.mktemp("whole"), s3_server)
+    made.start_orchestrator()
+    made.start_compute("node-a", Engines_Types_Process_Sandbox=NO_SANDBOX)
+    yield made
+    ended(made)
 
 
 @pytest.fixture(scope="module")
