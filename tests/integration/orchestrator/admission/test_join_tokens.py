@@ -201,7 +201,7 @@ async def test_a_node_with_a_revoked_token_is_told(joining: Joining, caplog: pyt
     token = await joining.token()
     await joining.tokens.revoke(token.id)
     assert "[JoinTokenRevoked]" in await told(joining.bus, token, caplog)
-    seen = [each.getMessage() for each in caplog.records if each.name == "orchestrator.admission.auth"]
+    seen = [each.getMessage() for each in caplog.records if each.name == "orchestrator.admission.bounds.refusal_log"]
     assert any("node 'n-1' is refused: Join token" in each and "[JoinTokenRevoked]" in each for each in seen)
 
 

@@ -21,6 +21,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from orchestrator.admission import auth
+from orchestrator.admission.bounds import attempts
 from orchestrator.admission.claims import Claim
 from shared.ids import NodeId
 from shared.messaging.client import taken_in
@@ -501,7 +502,7 @@ class HangingBindings(CountedBindings):
 
 async def test_who_was_not_judged_in_time_is_not_judged_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its server has given up by then; to judge it would make those late who can still be answered in time."""
-    monkeypatch.setattr(auth, "MAX_IN_FLIGHT", 2)
+    monkeypatch.setattr(attempts, "AT_ONCE", 2)
     monkeypatch.setattr(auth, "PATIENCE_SECONDS", auth.BIND_SECONDS / 2)
     bus = Bus(tmp_path)
     refusals: list[str] = []
