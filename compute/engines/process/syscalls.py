@@ -1,8 +1,8 @@
 """System calls that a task behind walls may not make, as a program for seccomp(2).
 
 Without capabilities most of the kernel refuses by itself. Here stands what it would not: what belongs to the node's
-user rather than to a namespace, such as its keyrings and leases on files of the system, memory that no look finds, and
-parts of the kernel that few programs need and many holes were in.
+user rather than to a namespace, such as its keyrings and leases on files of the system, files that give whoever runs
+them its rights, memory that no look finds, and parts of the kernel that few programs need and many holes were in.
 """
 
 import errno
@@ -20,6 +20,14 @@ _F_SETLEASE = 1024
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 LARGEST_SEGMENT_BYTES = 64 << 10
 """Of System V shared memory, which nobody sees while it is not attached. Databases need 56 bytes of it."""
+_GIVES_RIGHTS = 0o6000
+"""Of a file's mode: whoever runs it has the rights of its owner, here the node's user, or of its group.
+
+Where a task sees its files that has no effect. But it may hand an open one to another user of the machine, by a socket
+with a name and no path, and outside of the walls it has.
+"""
+_CREATES = 0o100 | 0o20000000
+"""O_CREAT, and what of O_TMPFILE is no O_DIRECTORY: without these a mode means nothing."""
 
 
 class _Machine(NamedTuple):
@@ -41,21 +49,31 @@ _SINCE_2019 = {
     "fsmount": 432,
     "fspick": 433,
     "clone3": 435,
+    "openat2": 437,
     "mount_setattr": 442,
+    "fchmodat2": 452,
 }
 """The same numbers on all machines."""
 _X86_64 = {
+    "open": 2,
     "ioctl": 16,
     "shmget": 29,
     "clone": 56,
     "fcntl": 72,
+    "creat": 85,
+    "chmod": 90,
+    "fchmod": 91,
     "syslog": 103,
+    "mknod": 133,
     "pivot_root": 155,
     "mount": 165,
     "umount2": 166,
     "add_key": 248,
     "request_key": 249,
     "keyctl": 250,
+    "openat": 257,
+    "mknodat": 259,
+    "fchmodat": 268,
     "unshare": 272,
     "perf_event_open": 298,
     "open_by_handle_at": 304,
@@ -66,9 +84,13 @@ _X86_64 = {
 _GENERIC = {
     "fcntl": 25,
     "ioctl": 29,
+    "mknodat": 33,
     "umount2": 39,
     "mount": 40,
     "pivot_root": 41,
+    "fchmod": 52,
+    "fchmodat": 53,
+    "openat": 56,
     "unshare": 97,
     "syslog": 116,
     "shmget": 194,
@@ -88,8 +110,14 @@ _MACHINES = {
     "riscv64": _Machine(0xC00000F3, _GENERIC | _SINCE_2019),
 }
 MACHINES = tuple(_MACHINES)
-_LOOKED_AT = ("clone", "clone3", "fcntl", "ioctl", "shmget", "unshare")
-"""Refused for some of their arguments only, or told to be absent, so that programs do without."""
+_UNREADABLE = ("clone3", "openat2")
+"""What they are to do cannot be seen from here: they are told to be absent, so that programs do without."""
+_MODES = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "creat": 1, "mknod": 1, "mknodat": 2}
+"""Which argument is the mode of a file."""
+_OPENS = {"open": 1, "openat": 2}
+"""Which argument is the flags; the next one is the mode of a file that is made."""
+_LOOKED_AT = ("clone", "fcntl", "ioctl", "shmget", "unshare", *_UNREADABLE, *_MODES, *_OPENS)
+"""Not refused whatever their arguments are."""
 
 
 def program(machine: str) -> bytes:
@@ -110,26 +138,47 @@ def _instructions(machine: _Machine) -> Iterator[bytes]:
         if name not in _LOOKED_AT:
             yield _step(_EQUALS, number, 0, 1)
             yield _refuse(errno.EPERM)
-    yield _step(_EQUALS, numbers["clone3"], 0, 1)  # its flags cannot be seen from here
-    yield _refuse(errno.ENOSYS)
-    yield from _refused_if(numbers["clone"], 0, (_HAS_BITS, _CLONE_NEWUSER), errno.EPERM)
-    yield from _refused_if(numbers["unshare"], 0, (_HAS_BITS, _CLONE_NEWUSER), errno.EPERM)
-    yield from _refused_if(numbers["fcntl"], 1, (_EQUALS, _F_SETLEASE), errno.EACCES)
-    yield from _refused_if(numbers["ioctl"], 1, (_EQUALS, _TIOCSTI), errno.EPERM)
-    yield from _refused_if(numbers["ioctl"], 1, (_EQUALS, _TIOCLINUX), errno.EPERM)
-    yield from _refused_if(numbers["shmget"], 1, (_ABOVE, LARGEST_SEGMENT_BYTES), errno.ENOSPC)
-    yield from _refused_if(numbers["shmget"], 1, (_ABOVE, 0), errno.ENOSPC, upper=True)
+    for name in _UNREADABLE:
+        yield _step(_EQUALS, numbers[name], 0, 1)
+        yield _refuse(errno.ENOSYS)
+    for name in ("clone", "unshare"):
+        yield from _refused_if(numbers[name], errno.EPERM, _If(0, _HAS_BITS, _CLONE_NEWUSER))
+    yield from _refused_if(numbers["fcntl"], errno.EACCES, _If(1, _EQUALS, _F_SETLEASE))
+    yield from _refused_if(numbers["ioctl"], errno.EPERM, _If(1, _EQUALS, _TIOCSTI))
+    yield from _refused_if(numbers["ioctl"], errno.EPERM, _If(1, _EQUALS, _TIOCLINUX))
+    yield from _refused_if(numbers["shmget"], errno.ENOSPC, _If(1, _ABOVE, LARGEST_SEGMENT_BYTES))
+    yield from _refused_if(numbers["shmget"], errno.ENOSPC, _If(1, _ABOVE, 0, upper=True))
+    yield from _refused_modes(numbers)
     yield _step(_RETURN, _ALLOW)
 
 
-def _refused_if(
-    number: int, argument: int, condition: tuple[int, int], code: int, *, upper: bool = False
-) -> Iterator[bytes]:
-    """For 32 bits of an argument: machines of the table store the lower ones first."""
-    test, value = condition
-    yield _step(_EQUALS, number, 0, 4)
-    yield _step(_LOAD, _ARGUMENTS_AT + 8 * argument + (4 if upper else 0))
-    yield _step(test, value, 0, 1)
+def _refused_modes(numbers: Mapping[str, int]) -> Iterator[bytes]:
+    for name, mode in _MODES.items():
+        if name in numbers:
+            yield from _refused_if(numbers[name], errno.EPERM, _If(mode, _HAS_BITS, _GIVES_RIGHTS))
+    for name, flags in _OPENS.items():
+        if name in numbers:
+            creates, gives = _If(flags, _HAS_BITS, _CREATES), _If(flags + 1, _HAS_BITS, _GIVES_RIGHTS)
+            yield from _refused_if(numbers[name], errno.EPERM, creates, gives)
+
+
+class _If(NamedTuple):
+    """About 32 bits of an argument: machines of the table store the lower ones first."""
+
+    argument: int
+    test: int
+    value: int
+    upper: bool = False
+
+
+def _refused_if(number: int, code: int, *conditions: _If) -> Iterator[bytes]:
+    """If all of them hold."""
+    left = 2 * len(conditions)
+    yield _step(_EQUALS, number, 0, left + 2)
+    for each in conditions:
+        left -= 2
+        yield _step(_LOAD, _ARGUMENTS_AT + 8 * each.argument + (4 if each.upper else 0))
+        yield _step(each.test, each.value, 0, left + 1)
     yield _refuse(code)
     yield _step(_LOAD, _NUMBER_AT)
 

@@ -39,6 +39,11 @@ def _calls(name: str, python: str) -> TaskAttempt:
     return TaskAttempt(name, f"/usr/bin/python3 -c 'from call import *; {python}'")
 
 
+def _has_rights(name: str, python: str) -> TaskAttempt:
+    """Files of these give whoever runs them the rights of the node's user, were they handed to others."""
+    return TaskAttempt(name, _calls(name, f"{python}; gained(os.stat(f).st_mode & 0o6000)").script, is_seen=True)
+
+
 def _writes(path: str) -> str:
     """What stands there already, so that nothing is harmed if it can be done."""
     return f'v=$(cat {path}) && echo "$v" > {path} && echo {{gain}}'
@@ -177,6 +182,19 @@ NAMESPACES = (
         "cp /usr/bin/id outputs/id; chmod 6755 outputs/id; outputs/id | grep -q 'euid=' && echo {gain}",
     ),
 )
+MODES = (
+    _has_rights("makes its output a program with rights", "f = 1; os.fchmod(f, 0o4755)"),
+    _has_rights("makes its errors one of its group", "f = 2; os.fchmod(f, 0o2755)"),
+    _has_rights("makes its output one by its path", 'f = "/proc/self/fd/1"; os.chmod(f, 0o4755)'),
+    _has_rights("makes it one beside a folder", 'f = "/proc/self/fd/1"; call(268, 53, -100, f.encode(), 0o4755)'),
+    _has_rights("makes a file that is one", 'f = os.open("own", os.O_CREAT | os.O_WRONLY, 0o4755)'),
+    _has_rights("makes one that has no name", 'f = os.open(".", os.O_TMPFILE | os.O_WRONLY, 0o4755)'),
+    _has_rights("makes one as a node", 'f = "own"; os.mknod(f, 0o104755)'),
+    _has_rights(
+        "makes one by the newest call to open",
+        'f = call(437, 437, -100, b"own", struct.pack("=3Q", 0o101, 0o4755, 0), 24)',
+    ),
+)
 OTHERS = (
     _reads("asks a service on the machine's loopback", "exec bash -c 'cat < /dev/tcp/127.0.0.1/{port}'"),
     _tries("asks a metadata address", "timeout 3 bash -c ': < /dev/tcp/169.254.169.254/80' && echo {gain}"),
@@ -202,7 +220,7 @@ LINKS = (
     ),
     _tries("leaves a link to what its node reads of itself", "ln -s /proc/self/environ outputs/environ"),
 )
-GROUPS = (PATHS, DEVICES, PROCESSES, KERNEL, NAMESPACES, OTHERS, LINKS)
+GROUPS = (PATHS, DEVICES, PROCESSES, KERNEL, NAMESPACES, MODES, OTHERS, LINKS)
 
 
 def task_attempts() -> Iterator[TaskAttempt]:

@@ -80,6 +80,28 @@ def test_memory_that_no_look_finds_is_small() -> None:
     assert verdict("x86_64", 29, 0, 1 << 32) == errno.ENOSPC
 
 
+@pytest.mark.parametrize("mode", [0o4755, 0o2755, 0o6000, 0o104755, 1 << 32 | 0o4000])
+def test_no_mode_gives_rights_to_whoever_runs_a_file(mode: int) -> None:
+    on_x86_64 = [(90, 0, mode), (91, 1, mode), (268, 0, 0, mode), (452, 0, 0, mode, 0)]
+    made = [(85, 0, mode), (133, 0, mode, 0), (259, 0, 0, mode, 0), (2, 0, 0o101, mode), (257, 0, 0, 0o101, mode)]
+    for call in (*on_x86_64, *made, (257, 0, 0, 0o20200002, mode)):
+        assert verdict("x86_64", *call) == errno.EPERM, call
+    for call in ((52, 1, mode), (53, 0, 0, mode), (452, 0, 0, mode, 0), (33, 0, 0, mode, 0), (56, 0, 0, 0o101, mode)):
+        assert verdict("aarch64", *call, audit=AARCH64) == errno.EPERM, call
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o1777, 0o100644, 0])
+def test_other_modes_are_allowed(mode: int) -> None:
+    for call in ((90, 0, mode), (91, 1, mode), (268, 0, 0, mode), (2, 0, 0o101, mode), (257, 0, 0, 0o101, mode)):
+        assert verdict("x86_64", *call) == ALLOWED, call
+
+
+def test_a_mode_counts_only_where_a_file_may_be_made() -> None:
+    assert verdict("x86_64", 2, 0, 0o2, 0o6000) == ALLOWED
+    assert verdict("x86_64", 257, 0, 0, 0o200000, 0o6000) == ALLOWED
+    assert verdict("x86_64", 437) == errno.ENOSYS, "its flags cannot be seen"
+
+
 @pytest.mark.parametrize("machine", MACHINES)
 def test_a_program_is_as_long_as_the_kernel_takes(machine: str) -> None:
     assert len(program(machine)) % 8 == 0
