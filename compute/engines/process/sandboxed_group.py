@@ -122,7 +122,8 @@ class SandboxedGroup(ProcessGroup):
         self._strays.ends(self.mark)
         self._hear_reports()
         self._gone = self._all_ended(GONE_SECONDS)
-        self.left_nobody = self._gone
+        # By an abstract socket, which is the network's, it may have handed its open folder to a task that still runs.
+        self.left_nobody = self._gone and not self._view.has_network
         self._forget_first()
         return self._gone
 

@@ -1,5 +1,7 @@
 """Real tasks in real sandboxes: what they need is there, what is the node's is not."""
 
+import os
+import secrets
 import socket
 import threading
 from collections.abc import Iterator
@@ -142,13 +144,35 @@ async def test_no_command_line_shows_the_environment(bench: Bench) -> None:
     assert "hunter2" not in bench.read("stdout")
 
 
-async def test_a_sandboxed_task_leaves_its_folder_to_the_next(tmp_path: Path, strays: Strays) -> None:
+async def test_a_folder_that_a_task_has_handed_to_another_process_is_nobodys_next(
+    tmp_path: Path, strays: Strays
+) -> None:
     spares = SpareFolders(tmp_path)
     bench = Bench(tmp_path, strays, spares=spares, sandboxed=True, hidden=tmp_path)
-    await bench.shell("echo told")
-    kept = spares.keep(bench.workspace.root)
-    is_empty = not any(bench.workspace.temporary.glob("*")) if bench.workspace.temporary.exists() else True
-    assert kept == is_empty
+    name = f"tarpon-{secrets.token_hex(8)}"
+    hands_over = (
+        "import os, socket; s = socket.socket(socket.AF_UNIX); s.connect(chr(0) + os.sys.argv[1]);"
+        ' socket.send_fds(s, [b"x"], [os.open(".", os.O_RDONLY)])'
+    )
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"\0{name}")
+        listener.listen()
+        assert await bench.shell(f"exec /usr/bin/python3 -c '{hands_over}' {name}") == Exited(0)
+        with listener.accept()[0] as connection:
+            _, (held, *_), _, _ = socket.recv_fds(connection, 1, 1)
+    bench.workspace.gather([])
+    assert not spares.keep(bench.workspace.root)
+    following = bench.another()
+    assert os.fstat(held).st_ino != following.workspace.folder.stat().st_ino
+    os.close(held)
+
+
+async def test_a_sandboxed_task_without_a_network_leaves_its_folder_to_the_next(tmp_path: Path, strays: Strays) -> None:
+    spares = SpareFolders(tmp_path)
+    bench = Bench(tmp_path, strays, spares=spares, sandboxed=True, hidden=tmp_path)
+    await bench.shell("echo told", network="None")
+    bench.workspace.gather([])
+    assert spares.keep(bench.workspace.root)
 
 
 def test_where_there_is_no_bubblewrap_it_is_said(tmp_path: Path) -> None:
