@@ -3,6 +3,7 @@
 One folder is shown sooner than forty files: each of them would cost a task a fifth of a millisecond at its start.
 """
 
+import errno
 import logging
 import os
 import shutil
@@ -25,6 +26,7 @@ SHOWN = (
 )
 """What programs read."""
 _PREFIX = "etc-"
+_OF_SOURCE = (errno.EACCES, errno.EPERM, errno.ENOENT)
 _Stamp = tuple[int, int, int] | None
 
 
@@ -55,18 +57,32 @@ class ShownConfiguration:
             return self._folder / f"{_PREFIX}{self._number}"
 
     def _copy(self, target: Path) -> None:
-        remove_tree(target)
-        target.mkdir()
+        """Whole or not at all: a disk that is full for a moment must not take from all later tasks what they need."""
+        draft = target.with_name(f"{target.name}.new")
+        for left in (draft, target):
+            remove_tree(left)
+        draft.mkdir()
         for name in SHOWN:
-            source, copy = self._source / name, target / name
+            source, copy = self._source / name, draft / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             try:
                 if source.is_dir():
                     shutil.copytree(source, copy, symlinks=True)
                 elif source.is_file():
                     shutil.copyfile(source, copy)
-            except (OSError, shutil.Error) as error:  # such as a part that the node may not read
+            except OSError as error:
+                if not _is_of_source(error):
+                    raise
                 _log.debug("Tasks do not see all of %s: %s", source, error)
+        draft.rename(target)
+
+
+def _is_of_source(error: OSError) -> bool:
+    """Such as for a part that the node may not read, or that has gone meanwhile."""
+    if not isinstance(error, shutil.Error):
+        return error.errno in _OF_SOURCE
+    # Of a folder shutil tells all that it met, and keeps of each its words alone.
+    return all(any(f"[Errno {number}]" in str(words) for number in _OF_SOURCE) for *_, words in error.args[0])
 
 
 def _stamp(path: str) -> _Stamp:

@@ -1,5 +1,6 @@
 """Copies of the machine's configuration that tasks see."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,20 @@ def test_copies_of_an_earlier_node_go(tmp_path: Path, machine: Path) -> None:
     (left / "hosts").write_text("other")
     assert (ShownConfiguration(folder, machine).current() / "hosts").read_text() != "other"
     assert len(list(folder.iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["hosts", "ssl/certs/two.pem"])
+def test_a_copy_that_could_not_be_written_is_not_shown(tmp_path: Path, machine: Path, name: str) -> None:
+    for path in machine.rglob("*"):
+        if path.is_file():
+            path.write_text("")
+    (machine / name).write_text("content\n")
+    shown = ShownConfiguration(tmp_path / "copies", machine)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            shown.current()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (shown.current() / name).read_text() == "content\n"
