@@ -9,6 +9,7 @@ import os
 import platform
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -102,6 +103,18 @@ class StartedSandbox(NamedTuple):
     reports: SandboxReports
     first_pid: int
 
+    def abandon(self) -> None:
+        """End what nobody could find again. That needs no descriptor, for there may be none left."""
+        # While it is stopped it does not wait for the first process, whose number is then nobody else's.
+        self.process.send_signal(signal.SIGSTOP)
+        if self.first_pid and self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.first_pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # the first process is in this group until it is set up
+        self.process.wait()
+        self.reports.close()
+
 
 class Bubblewrap:
     """What `open` has found to work. Every method blocks."""
@@ -181,7 +194,11 @@ class Bubblewrap:
         finally:
             os.close(theirs)
         reports = SandboxReports(ours)
-        first = reports.next(SETUP_SECONDS)
+        try:
+            first = reports.next(SETUP_SECONDS)
+        except BaseException:
+            StartedSandbox(process, reports, 0).abandon()
+            raise
         return StartedSandbox(process, reports, first.child_pid if first else 0)
 
     def _arguments(self, view: SandboxView) -> bytes:

@@ -117,13 +117,20 @@ class ProcessGroup:
     def start(self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdout: int, stderr: int) -> None:
         """Blocks for as long as the file system needs to find the program. Raises OSError, ValueError."""
         self._leader = self._spawn(command, cwd=cwd, env=env, stdout=stdout, stderr=stderr)
-        self._mark = mark_process(self._leader.pid)
+        try:
+            self._mark = mark_process(self._leader.pid)
+        except BaseException:  # such as for want of descriptors: nobody would ever find it again
+            self._end_at_once(self._leader)
+            raise
         if self._unwanted:
-            self._signal(signal.SIGKILL)
-            self._leader.wait()
-            self._gone = True
+            self._end_at_once(self._leader)
         else:
             self._strays.begins(self._mark, self._execution_id)
+
+    def _end_at_once(self, leader: "subprocess.Popen[bytes]") -> None:
+        self._signal(signal.SIGKILL)
+        leader.wait()
+        self._gone = True
 
     def _spawn(
         self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdout: int, stderr: int

@@ -19,7 +19,7 @@ from compute.engines.process.group import ProcessGroup
 from compute.engines.process.program_format import check_format
 from compute.engines.process.sandbox import SandboxView
 from compute.engines.process.strays import Strays
-from compute.processes.table import NAMED, Process, children, family, look, send
+from compute.processes.table import NAMED, Process, children, family, look
 from shared.errors import TarponError
 from shared.ids import ExecutionId
 
@@ -80,10 +80,13 @@ class SandboxedGroup(ProcessGroup):
         return OSError(number, last) if last.startswith(_NO_COMMAND) and number else SandboxFailed(last)
 
     def start(self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdout: int, stderr: int) -> None:
-        super().start(command, cwd=cwd, env=env, stdout=stdout, stderr=stderr)
-        if self._gone:
-            self._hear_reports()
-            self._forget_first()
+        try:
+            super().start(command, cwd=cwd, env=env, stdout=stdout, stderr=stderr)
+        finally:
+            if self._gone:
+                self._all_ended(GONE_SECONDS)
+                self._hear_reports()
+                self._forget_first()
 
     async def end(self, grace_seconds: float) -> None:
         await super().end(grace_seconds)
@@ -108,11 +111,19 @@ class SandboxedGroup(ProcessGroup):
             if error.errno == errno.E2BIG:
                 raise
             raise SandboxFailed(str(error)) from error
+        try:
+            self._know_first(started.first_pid)
+        except BaseException:
+            self._first = None
+            started.abandon()
+            raise
         self._reports = started.reports
-        self._first = look(started.first_pid) if started.first_pid else None
-        with contextlib.suppress(ProcessLookupError):
-            self._first_end = os.pidfd_open(started.first_pid) if self._first is not None else None
         return started.process
+
+    def _know_first(self, pid: int) -> None:
+        self._first = look(pid) if pid else None
+        with contextlib.suppress(ProcessLookupError):
+            self._first_end = os.pidfd_open(pid) if self._first is not None else None
 
     def end_rest(self) -> bool:
         """When its leader has ended. Whether nothing is left of it; else that is on its way. Blocks for moments."""
@@ -131,7 +142,7 @@ class SandboxedGroup(ProcessGroup):
         """Whether anything is there to get it. bwrap itself is not asked to end: it waits for the task's end."""
         if number != signal.SIGTERM:
             super()._signal(number)
-        if self._first is None or self._all_ended():
+        if self._first is None or self._first_end is None or self._all_ended():
             return False
         if number == signal.SIGTERM:
             try:
@@ -139,7 +150,8 @@ class SandboxedGroup(ProcessGroup):
             except ProcessLookupError:  # it has no session yet, and the command has not begun
                 super()._signal(number)
         elif number:
-            send(self._first, number)
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._first_end, number)
         return True
 
     def _all_ended(self, within: float = 0.0) -> bool:

@@ -1,11 +1,14 @@
 """Real tasks in real sandboxes: what they need is there, what is the node's is not."""
 
+import errno
+import itertools
 import os
 import secrets
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,11 +16,15 @@ from compute.disk.secret_files import MountedSecret
 from compute.disk.spare_folders import SpareFolders
 from compute.engines.engine import Broken, Exited
 from compute.engines.process.bubblewrap import Bubblewrap, SandboxUnavailable
+from compute.engines.process.sandbox import SandboxView
+from compute.engines.process.sandboxed_group import SandboxedGroup
 from compute.engines.process.strays import Strays
+from compute.processes.table import everybody, named_execution
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import FailureReason
 from tests.integration.process_bench import NODE_ENVIRONMENT, Bench
 from tests.sandbox import need_sandbox
+from tests.waiting import eventually
 
 MIB = 1 << 20
 
@@ -173,6 +180,36 @@ async def test_a_sandboxed_task_without_a_network_leaves_its_folder_to_the_next(
     await bench.shell("echo told", network="None")
     bench.workspace.gather([])
     assert spares.keep(bench.workspace.root)
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+async def test_what_cannot_be_known_for_want_of_descriptors_does_not_run(
+    bench: Bench, tmp_path: Path, strays: Strays, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    bench.workspace.make_temporary()
+    view = SandboxView(workspace=bench.workspace.folder, temporary=bench.workspace.temporary)
+    errors = tmp_path / "errors"
+    group = SandboxedGroup(bench.id, strays, Bubblewrap.open(tmp_path), view, errors)
+    looks = itertools.count(1)
+
+    def short_of(real: Callable[..., int]) -> Callable[..., int]:
+        def opened(path: Any, *rest: Any, **named: Any) -> int:
+            if (isinstance(path, int) or str(path).startswith("/proc/")) and next(looks) == failing:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return real(path, *rest, **named)
+
+        return opened
+
+    command = ["/bin/sleep", "1000"]
+    with monkeypatch.context() as patched, errors.open("wb") as file:
+        patched.setattr(os, "open", short_of(os.open))
+        patched.setattr(os, "pidfd_open", short_of(os.pidfd_open))
+        with pytest.raises(OSError, match="Too many open"):
+            group.start(command, cwd=bench.workspace.folder, env={}, stdout=file.fileno(), stderr=file.fileno())
+    await eventually(
+        lambda: not any(named_execution(each.pid) == bench.id for each in everybody() if not each.has_ended),
+        what="nothing is left of it",
+    )
 
 
 def test_where_there_is_no_bubblewrap_it_is_said(tmp_path: Path) -> None:
