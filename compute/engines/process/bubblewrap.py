@@ -148,6 +148,11 @@ class Bubblewrap:
             raise SandboxUnavailable(f"no list of system calls is known for {platform.machine()}.")
         if missing := [path for path in shown if not Path(path).exists()]:
             raise SandboxUnavailable(f"{missing[0]} of Engines.Types.Process.ReadOnlyPaths is not there.")
+        if leads := [path for path in shown if _leads_to(path, hidden or folder)]:
+            raise SandboxUnavailable(
+                f"{leads[0]} of Engines.Types.Process.ReadOnlyPaths is behind a link and shows the node's own folder:"
+                f" name {Path(leads[0]).resolve()} instead."
+            )
         version = _version_of(program)
         copies = OwnerlessCopies(folder / FOLDER)
         try:
@@ -266,6 +271,12 @@ def _base(private: Path, shown: Sequence[str], version: str, copies: OwnerlessCo
         forbids_nesting=_forbids_nesting(version),
         is_root=os.geteuid() == 0,
     )
+
+
+def _leads_to(path: str, private: Path) -> bool:
+    """Whether it shows the node's folder under a name under which it is not hidden."""
+    target = Path(path).resolve()
+    return str(target) != os.path.normpath(path) and private.resolve().is_relative_to(target)
 
 
 @contextlib.contextmanager

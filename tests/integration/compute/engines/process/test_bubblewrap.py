@@ -232,6 +232,14 @@ def test_where_bubblewrap_does_not_work_its_words_are_told(tmp_path: Path, scrip
         Bubblewrap.open(tmp_path / "data", path=str(tmp_path))
 
 
+def test_no_link_of_the_operator_shows_the_nodes_own_folder(tmp_path: Path) -> None:
+    need_sandbox()
+    (tmp_path / "disk" / "own").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    with pytest.raises(SandboxUnavailable, match="behind a link"):
+        Bubblewrap.open(tmp_path / "disk" / "own", shown=[str(tmp_path / "link")])
+
+
 def test_a_path_that_the_operator_shows_has_to_be_there(tmp_path: Path) -> None:
     need_sandbox()
     with pytest.raises(SandboxUnavailable, match="ReadOnlyPaths is not there"):
