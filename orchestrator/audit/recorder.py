@@ -166,8 +166,7 @@ class Audit:
     def _add(self, events: tuple[AuditEvent, ...]) -> None:
         room = MOST_WAITING - len(self._waiting)
         if len(events) > room:
-            self._lost += len(events) - room
-            self._lost_in_all += len(events) - room
+            self._lose(len(events) - room)
             events = events[:room]
             if not self._problem:
                 self._fail("it takes longer to write than events come")
@@ -199,6 +198,7 @@ class Audit:
     def _write(self, batch: list[_Stamped]) -> None:
         self._is_taken = False
         self._sink.open()
+        self._sink.write(())  # what is left of the last one; nothing more gets numbers before that is out of memory
         self._is_taken = True
         self._sink.write(batch)
         self._sink.sync()
@@ -208,7 +208,7 @@ class Audit:
         error = writing.exception()
         if error is not None:
             if not self._is_taken:
-                self._waiting = batch + self._waiting
+                self._put_back(batch)
             if not isinstance(error, OSError):
                 _log.error("The audit log failed.", exc_info=error)
             self._fail((error.strerror if isinstance(error, OSError) else "") or str(error))
@@ -220,6 +220,16 @@ class Audit:
         self._recover()
         if self._waiting:
             self._schedule()
+
+    def _put_back(self, batch: list[_Stamped]) -> None:
+        """Before what has come meanwhile, of which the newest is lost where both are too many."""
+        both = batch + self._waiting
+        self._waiting = both[:MOST_WAITING]
+        self._lose(len(both) - len(self._waiting))
+
+    def _lose(self, count: int) -> None:
+        self._lost += count
+        self._lost_in_all += count
 
     def _fail(self, why: str) -> None:
         if not self._problem:

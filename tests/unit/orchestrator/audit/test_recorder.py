@@ -1,7 +1,9 @@
 """The recorder of the audit log: what is answered is written, and what cannot be written is refused."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import errno
+import threading
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from orchestrator.audit.events import AuditEvent
 from orchestrator.audit.file import AuditFile, Rotation
+from orchestrator.audit.lines import Position
 from orchestrator.audit.recorder import MOST_WAITING, Audit, AuditUnwritable, OnFailure
 from orchestrator.audit.standard_output import StandardOutput
 from shared.runtime.aio import background
@@ -28,6 +31,32 @@ async def opened(path: Path, on_failure: OnFailure = "refuse") -> AsyncIterator[
     file = AuditFile(path, LARGE, orchestrator="o-1", sync_seconds=1.0)
     async with Audit(file, on_failure=on_failure) as audit, background(audit=audit.run()):
         yield audit
+
+
+class Shut:
+    """A log that cannot be opened, which it takes until it is let to find out."""
+
+    position = Position()
+
+    def __init__(self) -> None:
+        self.may_fail, self.tried = threading.Semaphore(1), threading.Semaphore(0)
+        self._is_first = True
+
+    def open(self) -> None:
+        if not self._is_first:  # that is for the start, which is waited for
+            self.tried.release()
+        self._is_first = False
+        self.may_fail.acquire()
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    def write(self, events: Iterable[tuple[bytes, AuditEvent]]) -> None:
+        raise AssertionError
+
+    def sync(self) -> None:
+        raise AssertionError
+
+    def close(self) -> None:
+        pass
 
 
 def done(name: str) -> AuditEvent:
@@ -97,6 +126,35 @@ async def test_a_full_disk_holds_up_nothing_where_the_operator_wants_that(path: 
     (told,) = [each for each in lines_in(path) if each.operation == "lost"]
     assert told.times == lost
     assert objects(path)[0] == "j-1"
+
+
+async def test_a_disk_that_stays_full_takes_no_more_and_more_memory(path: Path) -> None:
+    async with opened(path, "continue") as audit:
+        with full_at(path.stat().st_size):
+            await audit.record(done("j-1"))
+            for part in range(3):
+                for number in range(MOST_WAITING):
+                    await audit.record(done(f"more-{part}-{number}"))
+                await audit._flushed()  # it was tried again
+            assert len(audit._waiting) == MOST_WAITING
+            assert audit.health.lost == 2 * MOST_WAITING
+        await eventually(lambda: audit.health.problem is None)
+    assert len(objects(path)) == 1 + MOST_WAITING
+
+
+async def test_what_comes_while_a_log_is_tried_in_vain_is_bounded() -> None:
+    sink = Shut()
+    audit = Audit(sink, on_failure="continue")
+    async with background(audit=audit.run()), audit:
+        for number in range(MOST_WAITING - 1):
+            await audit.record(done(f"j-{number}"))
+        await asyncio.to_thread(sink.tried.acquire)
+        for number in range(MOST_WAITING):
+            await audit.record(done(f"more-{number}"))
+        sink.may_fail.release(1000)
+        await audit._flushed()
+        assert len(audit._waiting) == MOST_WAITING
+        assert audit.health.lost == MOST_WAITING
 
 
 async def test_an_orchestrator_starts_where_its_log_cannot_be_opened(path: Path) -> None:
