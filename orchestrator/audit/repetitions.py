@@ -22,7 +22,9 @@ STRANGERS_AT_ONCE = 1000
 STRANGERS_PER_SECOND = 0.1
 """Lines of all strangers together. At 400 bytes each that is 3.5 MB a day."""
 MOST_REMEMBERED = 4096
-"""Kinds of refusals in a window; further ones are counted together."""
+"""Kinds of refusals in a window. Who is known has a line for each further one."""
+MOST_OF_STRANGERS = MOST_REMEMBERED // 2
+"""Of these; further ones are counted together."""
 
 
 class _Window(msgspec.Struct):
@@ -37,6 +39,8 @@ class Repetitions:
 
     def __init__(self) -> None:
         self._windows: OrderedDict[tuple[str, ...], _Window] = OrderedDict()
+        self._of_strangers = 0
+        """How many of the windows."""
         self._room = float(STRANGERS_AT_ONCE)
         self._filled_at = 0.0
         self._uncounted = 0
@@ -47,14 +51,17 @@ class Repetitions:
 
     def take(self, event: AuditEvent, now: float) -> bool:
         """Whether the event gets a line of its own; otherwise it is counted."""
-        key = _key(event)
+        key, is_stranger = _key(event), event.kind == "stranger"
         window = self._windows.get(key)
         if window is None:
-            if len(self._windows) >= MOST_REMEMBERED:
+            is_full = len(self._windows) >= MOST_REMEMBERED
+            if is_stranger and (is_full or self._of_strangers >= MOST_OF_STRANGERS):
                 self._count_alone(now)
                 return False
+            if is_full:
+                return True
             window = self._windows[key] = _Window(now, event)
-        is_stranger = event.kind == "stranger"
+            self._of_strangers += is_stranger
         if window.lines < (LINES_OF_STRANGER if is_stranger else LINES_OF_KNOWN) and self._has_room(event, now):
             window.lines += 1
             return True
@@ -68,6 +75,7 @@ class Repetitions:
             if now - window.since < WINDOW_SECONDS and not at_end:
                 break
             del self._windows[key]
+            self._of_strangers -= window.event.kind == "stranger"
             if not window.more:
                 continue
             if self._has_room(window.event, now):

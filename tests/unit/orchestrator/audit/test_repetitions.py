@@ -38,6 +38,23 @@ def test_who_has_a_key_has_lines_of_its_own_beside_a_flood() -> None:
     assert sum(repetitions.take(known(), 1.0) for _ in range(100)) == LINES_OF_KNOWN
 
 
+def test_strangers_take_no_line_of_who_is_known() -> None:
+    repetitions = Repetitions()
+    for number in range(MOST_REMEMBERED * 2):
+        repetitions.take(stranger(f"10.0.{number >> 8 & 255}.{number & 255}"), 1.0)
+    assert repetitions.take(known(), 1.0)
+    assert repetitions.take(AuditEvent(kind="person", who="ada", action="sign-in"), 1.0)
+    assert sum(each.kind == "key" for each in repetitions.sums(100.0, at_end=True)) == 0
+    assert repetitions.take(stranger(), 100_000.0), "there is room for strangers again"
+
+
+def test_each_of_many_that_are_known_has_a_line() -> None:
+    repetitions = Repetitions()
+    assert all(repetitions.take(known(f"u-{number}"), 1.0) for number in range(MOST_REMEMBERED + 10))
+    assert len(repetitions._windows) <= MOST_REMEMBERED
+    assert not repetitions.take(stranger(), 1.0)
+
+
 def test_strangers_of_many_addresses_have_a_budget_together() -> None:
     repetitions, lines, times = Repetitions(), 0, 0
     for second in range(3600):
