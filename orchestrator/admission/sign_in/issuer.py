@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import aiohttp
 import msgspec
 
-from orchestrator.admission.sign_in.key_set import KeySet, KeySetUnusable, SigningKey
+from orchestrator.admission.sign_in.key_set import KeySet, KeySetUnusable, KeysWithdrawn, SigningKey
 from orchestrator.admission.sign_in.token import TokenRefused
 from shared.errors import ExtraMissing, TarponError, Unavailable
 from shared.runtime.backoff import Backoff
@@ -180,6 +180,8 @@ class Issuer:
             try:
                 self._keys = KeySet.read(await self._document(url))
             except KeySetUnusable as error:
+                if isinstance(error, KeysWithdrawn):
+                    self._keys = None
                 raise IssuerUnfit(settings.issuer, f"the key set {error}") from None
             self._keys_at = time.monotonic()
         if failed is not None:

@@ -26,6 +26,10 @@ class KeySetUnusable(Exception):
     """What is wrong with a whole key set, in words that go on from "its key set"."""
 
 
+class KeysWithdrawn(KeySetUnusable):
+    """It is one, and no key is in it that can be used: what was published before does not count any more."""
+
+
 class SigningKeyUnfit(Unauthorized):
     def __init__(self, why: str) -> None:
         super().__init__(
@@ -64,7 +68,7 @@ class KeySet:
         keys = tuple(_key(each) for each in listed if isinstance(each, dict))
         if not any(not each.unfit for each in keys):
             why = next((f": {each.unfit}" for each in keys), "")
-            raise KeySetUnusable(f"has no key that can be used{why}")
+            raise KeysWithdrawn(f"has no key that can be used{why}")
         return cls(keys)
 
     def find(self, kid: str | None, algorithm: str) -> SigningKey | None:

@@ -363,6 +363,16 @@ async def test_rotated_keys_are_found_at_once(issuer: PlayedIssuer, api: FedApi)
     assert await code(api, before) == (401, "TokenKeyUnknown")
 
 
+@pytest.mark.parametrize("left", [[], [{"kty": "EC", "crv": "secp256k1", "kid": "new", "x": "AA", "y": "AA"}]])
+async def test_keys_that_are_withdrawn_without_others_are_not_taken(
+    issuer: PlayedIssuer, api: FedApi, left: list[dict[str, Any]]
+) -> None:
+    assert await code(api, issuer.token()) == (200, "")
+    issuer.published = left
+    assert await code(api, issuer.token(IssuersKey())) == (503, "IssuerUnfit"), "the keys are asked for again"
+    assert await code(api, issuer.token(sub="another")) == (503, "IssuerUnfit")
+
+
 async def test_unknown_keys_ask_the_issuer_once_and_no_more(
     issuer: PlayedIssuer, api: FedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
