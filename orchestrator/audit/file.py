@@ -70,8 +70,13 @@ class AuditFile:
 
     def open(self) -> None:
         """Raises OSError."""
-        if self._descriptor < 0:
+        if self._descriptor >= 0:
+            return
+        try:
             self._begin()
+        except OSError:  # else it would be open, and not go on after its last line
+            self.close()
+            raise
 
     def write(self, events: Iterable[tuple[bytes, AuditEvent]]) -> None:
         """Raises OSError; the lines keep their numbers then, and are written by the next call that succeeds."""

@@ -101,6 +101,22 @@ def test_a_file_that_was_moved_away_is_begun_anew_at_the_next_number(path: Path)
     assert [each.object for each in lines_in(path.with_name("elsewhere"), path)] == ["j-1", "j-2"]
 
 
+def test_numbers_go_on_after_an_end_that_could_not_be_read_at_first(path: Path) -> None:
+    file = opened(path, Rotation(1, 0))
+    write(file, "j-1")
+    file.close()
+    (before,) = rotated(path)
+    before.rename(path.with_name("elsewhere"))
+    before.symlink_to(before)  # it cannot be read
+    again = AuditFile(path, LARGE, orchestrator="o-1", sync_seconds=0.0)
+    with pytest.raises(OSError, match="symbolic links"):
+        again.open()
+    path.with_name("elsewhere").rename(before)
+    again.open()
+    write(again, "j-2")
+    assert [each.object for each in lines_in(before, path)] == ["j-1", "j-2"]
+
+
 def test_two_orchestrators_never_write_one_file(path: Path) -> None:
     first = opened(path)
     write(first, "j-1")
