@@ -57,6 +57,15 @@ class KeptSignIn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def is_for(self, urls: Sequence[str], authority: str) -> bool:
         return set(map(str.lower, urls)) <= set(self.addresses) and self.authority == authority
 
+    def is_like(self, other: "KeptSignIn") -> bool:
+        """Whether its token may be shown, and refreshed, wherever that of the other one may."""
+        return (self.addresses, self.authority, self.issuer, self.client_id) == (
+            other.addresses,
+            other.authority,
+            other.issuer,
+            other.client_id,
+        )
+
     def __repr__(self) -> str:
         return f"<KeptSignIn at {self.issuer}>"
 
@@ -103,7 +112,7 @@ class KeptSignIns:
         """What `refresh` gives, or what somebody else has stored meanwhile: a refresh token counts once."""
         with self._alone():
             kept = self._read()
-            now = next((each for each in kept if each.addresses == before.addresses), None)
+            now = next((each for each in kept if each.is_like(before)), None)
             if now is not None and now.token != before.token:
                 return now
             made = refresh()

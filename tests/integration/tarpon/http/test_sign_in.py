@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 import tarpon
 from shared.errors import RemoteError
@@ -208,6 +209,25 @@ async def test_a_token_is_shown_to_no_other_authority(tmp_path: Path) -> None:
     assert signed_in(tmp_path, (url, "https://other.example.com"), one, plain_text=False) is None
     with pytest.raises(TokenNotSent):
         found.shown(url, is_known=False)
+
+
+def test_a_token_for_another_authority_is_not_gone_on_with(tmp_path: Path) -> None:
+    store = KeptSignIns(tmp_path)
+    old = KeptSignIn(
+        addresses=("https://tarpon.example.com:1234",),
+        authority="one",
+        issuer="https://login.example.com",
+        client_id=CLIENT,
+        audience="a",
+        token_endpoint="https://login.example.com/token",
+        token="old",
+        expires=0.0,
+    )
+    other = replace(old, authority="two", token="other")
+    store.put(other)
+    refreshed = replace(old, token="new")
+    assert store.replace(old, lambda: refreshed) == refreshed
+    assert store._read() == (other,)
 
 
 async def test_no_token_goes_to_who_may_be_a_stranger(
