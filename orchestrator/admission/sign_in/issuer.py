@@ -17,7 +17,7 @@ import msgspec
 
 from orchestrator.admission.sign_in.key_set import KeySet, KeySetUnusable, KeysWithdrawn, SigningKey
 from orchestrator.admission.sign_in.token import TokenRefused
-from shared.errors import ExtraMissing, TarponError, Unavailable
+from shared.errors import ExtraMissing, Unavailable
 from shared.runtime.backoff import Backoff
 from shared.runtime.network_problems import why_unreachable
 from shared.runtime.tls.trust import trusting_file, trusting_system
@@ -42,6 +42,7 @@ class IssuerAway(Unavailable):
     retryable = True
 
     def __init__(self, issuer: str, why: str) -> None:
+        self.why = why
         super().__init__(
             f"Nobody can sign in at present: the issuer {issuer} {why}.",
             hint="Try again later. Jobs go on meanwhile, and API keys work as ever.",
@@ -54,6 +55,7 @@ class IssuerUnfit(Unavailable):
     retryable = True
 
     def __init__(self, issuer: str, why: str) -> None:
+        self.why = why
         super().__init__(
             f"Nobody can sign in at present: of the issuer {issuer}, {why}.",
             hint=f"Whoever runs the orchestrator has to look at {SECTION}, or at the issuer. API keys work as ever.",
@@ -82,7 +84,8 @@ class Issuer:
         self._keys: KeySet | None = None
         self._keys_at = 0.0
         self._begun_at = self._at_once_at = float("-inf")
-        self._problem: TarponError | None = None
+        self._problem: IssuerAway | IssuerUnfit | None = None
+        """Never raised itself, as it would hold what it went through: the tokens of requests."""
         self._one = asyncio.Lock()
         self._session: aiohttp.ClientSession | None = None
 
@@ -122,18 +125,22 @@ class Issuer:
             return found
         if self._problem is None and not self._has_good_keys:
             raise IssuerAway(self._settings.issuer, "has not answered for too long")
-        raise self._problem or TokenKeyUnknown()
+        raise self._told() or TokenKeyUnknown()
 
     def endpoints(self) -> Endpoints:
         """Raises IssuerAway, IssuerUnfit where they are not known yet."""
         settings, found = self._settings, self._found
         if self._needs_discovery and not found:
-            raise self._problem or IssuerAway(settings.issuer, "has not answered yet")
+            raise self._told() or IssuerAway(settings.issuer, "has not answered yet")
         return Endpoints(
             settings.device_authorization_endpoint or found.get("device_authorization_endpoint", ""),
             settings.token_endpoint or found.get("token_endpoint", ""),
             settings.jwks_uri or found.get("jwks_uri", ""),
         )
+
+    def _told(self) -> IssuerAway | IssuerUnfit | None:
+        """The problem for one who asks."""
+        return type(self._problem)(self._settings.issuer, self._problem.why) if self._problem is not None else None
 
     @property
     def _has_good_keys(self) -> bool:
@@ -169,7 +176,7 @@ class Issuer:
 
     async def _ask(self) -> None:
         settings = self._settings
-        failed: TarponError | None = None
+        failed: IssuerAway | IssuerUnfit | None = None
         if self._needs_discovery:
             try:
                 self._found = self._endpoints_in(await self._document(settings.issuer.rstrip("/") + _DISCOVERY))
@@ -242,9 +249,10 @@ class Issuer:
             raise IssuerUnfit(issuer, f"{_path(url)} is no JSON object")
         return found
 
-    def _note(self, problem: TarponError | None) -> None:
+    def _note(self, found: IssuerAway | IssuerUnfit | None) -> None:
         """Tell what has changed, once."""
-        before, self._problem = self._problem, problem
+        before, self._problem = self._problem, found
+        problem = self._problem = self._told()
         if problem is not None and (before is None or before.message != problem.message):
             _log.warning("%s [%s]", problem.message, problem.code)
         elif problem is None and before is not None:

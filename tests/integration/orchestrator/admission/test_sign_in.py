@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from orchestrator.admission.sign_in.issuer import IssuerAway
 from orchestrator.admission.sign_in.key_set import MAX_KEYS
 from orchestrator.admission.sign_in.sign_in import SignIn
 from orchestrator.admission.sign_in.token import MAX_TOKEN_BYTES
@@ -430,6 +431,24 @@ async def test_what_is_known_goes_on_while_the_issuer_is_away(issuer: PlayedIssu
     assert told(answer) == (503, "IssuerAway")
     assert "cannot be reached" in answer.json["Message"]
     assert told(await api.ask(AUTH_CONFIG)) == (200, "")
+
+
+async def test_what_is_told_of_an_issuer_holds_no_token(issuer: PlayedIssuer) -> None:
+    async with signing_in(issuer) as api:
+        issuer.stop()
+        assert await code(api, issuer.token(IssuersKey())) == (503, "IssuerAway")
+        assert api.api._sign_in is not None
+        asked = api.api._sign_in.issuer
+        told: list[Exception] = []
+        for ask in (lambda: asked.key("unknown", "RS256"), lambda: asked.key("another", "RS256")):
+            with pytest.raises(IssuerAway) as refused:
+                await ask()
+            told.append(refused.value)
+        kept = asked._problem
+        assert kept is not None
+        assert (kept.__traceback__, kept.__cause__, kept.__context__) == (None, None, None)
+        assert told[0] is not told[1]
+        assert told[0].args == told[1].args == kept.args
 
 
 async def test_nobody_signs_in_by_an_issuer_that_was_never_there(issuer: PlayedIssuer) -> None:
