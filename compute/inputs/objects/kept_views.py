@@ -157,17 +157,18 @@ class KeptViews:
 
 
 def _measured(folder: Path) -> tuple[int, int]:
-    """What is allocated to all in it, and to what has no other name; a file with several counts once."""
-    total, own, seen = 0, 0, set[int]()
+    """What is allocated to all in it, and to what has no name elsewhere; a file with several counts once."""
+    total, own = 0, 0
+    others = dict[tuple[int, int], int]()
+    """How many names of a file are still to be found."""
     for found in walk(folder):
-        allocated = found.st_blocks * BLOCK_BYTES
-        if stat.S_ISDIR(found.st_mode) or found.st_nlink == 1:
-            own += allocated
-        elif found.st_ino in seen:
-            continue
-        else:
-            seen.add(found.st_ino)
-        total += allocated
+        allocated, file = found.st_blocks * BLOCK_BYTES, (found.st_dev, found.st_ino)
+        names = 1 if stat.S_ISDIR(found.st_mode) else found.st_nlink
+        total += 0 if file in others else allocated
+        left = others.get(file, names) - 1
+        if names > 1:
+            others[file] = left
+        own += allocated if not left else 0
     return total, own
 
 
