@@ -19,8 +19,9 @@ import os
 import shutil
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,6 +80,8 @@ class InputCache:
         """Files that are worth something, with their sizes."""
         self.changes = 0
         """How often views and large files have come or gone."""
+        self._made_again: list[set[str]] = []
+        """For each that removes what is unused at this moment: what has been added meanwhile."""
         self._pins: Counter[str] = Counter()
         self._turns: dict[str, tuple[asyncio.Lock, list[None]]] = {}
 
@@ -116,6 +119,8 @@ class InputCache:
         self.total_bytes += size_bytes - self._sizes.get(name, 0)
         self._sizes[name] = size_bytes
         self._sizes.move_to_end(name)
+        for made in self._made_again:
+            made.add(name)
         if size_bytes >= LARGE_BYTES and name not in self.views_kept:
             self.large_kept[name] = size_bytes
             self.changes += 1
@@ -175,13 +180,19 @@ class InputCache:
         excess = max(self.total_bytes - self._limit_bytes, wanted_bytes - free)
         if excess > 0:
             most_looks = len(self._sizes) if wanted_bytes > free else MOST_LOOKS
-            self._note(await asyncio.to_thread(self._remove_unused, list(self._sizes), excess, most_looks))
+            await self._remove(partial(self._remove_unused, list(self._sizes), excess, most_looks))
         if (surplus := len(self.views_kept) - MOST_VIEWS) > 0:
-            self._note(await asyncio.to_thread(self._remove_views, list(self.views_kept), surplus))
+            await self._remove(partial(self._remove_views, list(self.views_kept), surplus))
 
-    def _note(self, looked: _Looked) -> None:
+    async def _remove(self, removal: Callable[[], _Looked]) -> None:
+        made = set[str]()
+        self._made_again.append(made)
+        try:
+            looked = await asyncio.to_thread(removal)
+        finally:
+            self._made_again = [each for each in self._made_again if each is not made]
         for name in looked.gone:
-            if name not in self._pins:  # else somebody fetches it again
+            if name not in self._pins and name not in made:  # else somebody fetches it again, or has done so
                 self.forget(name)
         self.use(looked.used)
 

@@ -1,6 +1,8 @@
 """The cache keeps what was used last within its limit, never removes what is used, and believes no disk blindly."""
 
+import asyncio
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -109,3 +111,40 @@ async def test_only_one_at_a_time_fetches_a_content(cache: InputCache) -> None:
     async with cache.turn(NAMES[0]):
         assert cache._turns[NAMES[0]][0].locked()
     assert not cache._turns  # nothing grows
+
+
+async def test_what_is_made_again_while_others_are_removed_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = opened(tmp_path, limit_bytes=0)
+    views = ["aa" * 32, "bb" * 32]
+    for name in views:
+        keep_view(cache, name)
+    removed, go_on, remove = threading.Event(), threading.Event(), cache.views.remove_unused
+
+    def slowly(name: str) -> list[str] | None:
+        found = remove(name)
+        if not removed.is_set():
+            removed.set()
+            go_on.wait()
+        return found
+
+    monkeypatch.setattr(cache.views, "remove_unused", slowly)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(cache.trim())
+        await asyncio.to_thread(removed.wait)
+        monkeypatch.undo()
+        keep_view(cache, views[0])
+        go_on.set()
+    assert list(cache.views_kept) == views[:1]
+    assert cache.views.view(views[0]).exists()
+    assert cache.total_bytes > 0
+    await cache.trim()
+    assert (list(cache.views_kept), cache.total_bytes) == ([], 0)
+
+
+def keep_view(cache: InputCache, name: str) -> None:
+    draft = cache.views.draft()
+    (draft / "view").mkdir()
+    (draft / "view" / "file").write_bytes(b"x" * 100_000)
+    cache.add_view(name, cache.views.keep(draft, name, b"", ()).own_bytes)
