@@ -39,6 +39,22 @@ class AuditedConnections:
             )
         )
 
+    def may_have_joined(self, request: AuthRequest, claim: Claim, code: str) -> None:
+        """It is not known whether the id is bound."""
+        if self._audit is not None:
+            self._audit.note(
+                AuditEvent(
+                    kind="node",
+                    who=claim.node,
+                    source=_host(request),
+                    action=JOIN,
+                    object=claim.node,
+                    outcome="failed",
+                    code=code,
+                    detail=f"with the key {claim.public_key}",
+                )
+            )
+
     def let_in(self, request: AuthRequest, kind: ActorKind, name: str) -> None:
         if self._audit is not None:
             self._audit.note(AuditEvent(kind=kind, who=name, source=_host(request), action=SIGN_IN))

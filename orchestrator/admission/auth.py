@@ -407,8 +407,15 @@ class _Desk:
         is_new = not self._bindings.knows(claim.node, claim.public_key, claim.credential)
         if is_new:
             self._audited.check()
-        async with asyncio.timeout(BIND_SECONDS):
-            await self._bindings.bind(claim)
+        try:
+            async with asyncio.timeout(BIND_SECONDS):
+                await self._bindings.bind(claim)
+        except JoinRefused:
+            raise
+        except (TarponError, TimeoutError) as error:  # its answer may be lost alone
+            if is_new:
+                self._audited.may_have_joined(request, claim, getattr(error, "code", type(error).__name__))
+            raise
         if is_new:
             await self._audited.joined(request, claim)
         elif not self._bindings.is_rejected(claim.node):

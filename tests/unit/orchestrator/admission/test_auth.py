@@ -4,14 +4,17 @@ import base64
 import json
 import logging
 import os
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import nkeys
 import pytest
 
 from orchestrator.admission import nats_jwt
-from orchestrator.admission.auth import Admit, Refuse, decide
+from orchestrator.admission.audited_connections import AuditedConnections
+from orchestrator.admission.auth import Admit, Refuse, _Desk, decide
 from orchestrator.admission.bounds.refusal_log import LOG_WINDOW_SECONDS, LOGGED_REFUSALS, RefusalLog
 from orchestrator.admission.callout import (
     AuthRequest,
@@ -26,10 +29,12 @@ from orchestrator.admission.callout import (
 from orchestrator.admission.claims import Claim, Right
 from orchestrator.admission.secret_files import integration_password
 from orchestrator.rules.join_tokens import JoinTokenRevoked, JoinTokenUnknown
+from shared.errors import Unavailable
 from shared.ids import NodeId
 from shared.protocol.pasted import Credential, JoinToken
 from shared.protocol.subjects import SERVICE_REQUESTS, reason_in
 from shared.settings.secret import Secret
+from tests.audit_logs import NAME, audit_in, lines_in
 
 JOIN_SECRET = Secret("join-secret")
 INTEGRATION_SECRET = Secret("the-secret-of-integrations")
@@ -312,3 +317,21 @@ def test_a_refused_node_with_a_real_token_is_told_why_and_may_do_nothing_else() 
 def test_nobody_is_told_anything_without_a_real_token(wrong: dict[str, str]) -> None:
     asked = request(**{"name": "why.node-1", "auth_token": TOKEN.credential} | wrong)
     assert isinstance(decided(asked), Refuse)
+
+
+class Lost(Bound):
+    async def bind(self, claim: Claim) -> None:
+        raise Unavailable("no answer")
+
+
+async def test_a_join_whose_answer_is_lost_is_told(tmp_path: Path) -> None:
+    secrets = SimpleNamespace(system_public_key="", issuer_seed=Secret(str(ISSUER.seed, "ascii")))
+    budgets = SimpleNamespace(shut_out_seconds=lambda _: 0)
+    async with audit_in(tmp_path) as audit:
+        rest = {"attempts": None, "audited": AuditedConnections(audit)}
+        desk = cast(Any, _Desk)(Lost(), secrets, budgets, None, None, **rest)
+        claim = cast(Any, SimpleNamespace(node=NodeId("n-1"), public_key="U1", credential=None, by=Right.JOIN_SECRET))
+        with pytest.raises(Unavailable):
+            await desk._judge_claim(request(), None, claim)
+    (told,) = [each for each in lines_in(tmp_path / NAME) if each.action == "join"]
+    assert (told.object, told.outcome, told.code) == ("n-1", "failed", "Unavailable")
