@@ -4,7 +4,7 @@ An address of IPv4 counts by itself; of IPv6 a network of 64 bits does, as whoev
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
@@ -14,7 +14,9 @@ LOCAL = "the Unix socket"
 FORWARDED, FORWARDED_FOR = "Forwarded", "X-Forwarded-For"
 MOST_HOPS = 32
 _PREFIX = 64
-_FOR = re.compile(r'(?:^|;)\s*for\s*=\s*("[^"]*"|[^;\s"]*)', re.IGNORECASE)
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_HOP, _PAIR = (re.compile(rf'(?:{_QUOTED}|[^"{end}])+') for end in (",", ";"))
+_FOR = re.compile(rf'\s*for\s*=\s*({_QUOTED}|[^\s"]*)\s*', re.IGNORECASE)
 _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\w+)?\Z|([0-9.]+):\w+\Z")
 
 
@@ -40,21 +42,22 @@ class Proxies:
         found = _address(address) if self._networks else None
         return found is not None and self._holds(found)
 
-    def origin(self, peer: str, headers: Mapping[str, str], *, forwarded: Iterable[str] = ()) -> str:
-        return origin_of(self.address(peer, headers, forwarded=forwarded))
+    def origin(self, peer: str, *, forwarded_for: Iterable[str] = (), forwarded: Iterable[str] = ()) -> str:
+        return origin_of(self.address(peer, forwarded_for=forwarded_for, forwarded=forwarded))
 
-    def address(self, peer: str, headers: Mapping[str, str], *, forwarded: Iterable[str] = ()) -> str:
+    def address(self, peer: str, *, forwarded_for: Iterable[str] = (), forwarded: Iterable[str] = ()) -> str:
         """From where somebody asks whose request has come from `peer`: the last address that is no trusted proxy.
 
-        What stands before that was written by whoever asks. `forwarded` are all values of X-Forwarded-For. Where both
-        headers are there and tell of two, one of them went through the proxy unread, and neither is believed.
+        What stands before that was written by whoever asks. Given are all lines of each header, as a proxy may write
+        one of its own. Where both headers are there and tell of two addresses, one of them went through the proxy
+        unread, and neither is believed.
         """
         if not self.trust(peer):
             return peer
-        listed = ",".join(forwarded)
+        listed = ",".join(forwarded_for)
         told = {self._last(listed.split(","))} if listed else set()
-        if described := headers.get(FORWARDED):
-            told.add(self._last(_described(described)))
+        if described := [hop for line in forwarded for hop in _described(line)]:
+            told.add(self._last(described))
         return (told.pop() or peer) if len(told) == 1 else peer
 
     def _last(self, hops: list[str]) -> str:
@@ -76,9 +79,33 @@ class Proxies:
         return f"<Proxies in {', '.join(map(str, self._networks)) or 'no network'}>"
 
 
-def _described(header: str) -> list[str]:
-    """The `for` of each hop (RFC 7239)."""
-    return [found.group(1) if (found := _FOR.search(hop)) else "" for hop in header.split(",")]
+def _described(line: str) -> list[str]:
+    """The `for` of each hop (RFC 7239); empty for one that names none, or several. Commas may be in quotes.
+
+    Where quotes do not end it cannot be told what a hop is, and nothing is known of this line, and of no other.
+    """
+    hops = _split(line, _HOP, ",")
+    return [""] if hops is None else [_described_by(hop) for hop in hops]
+
+
+def _described_by(hop: str) -> str:
+    found = [said.group(1) for pair in _split(hop, _PAIR, ";") or () if (said := _FOR.fullmatch(pair))]
+    return found[0] if len(found) == 1 else ""
+
+
+def _split(text: str, part: re.Pattern[str], at: str) -> list[str] | None:
+    """None where quotes do not end."""
+    parts, begin = [""], 0
+    while begin < len(text):
+        if text[begin] == at:
+            parts.append("")
+            begin += 1
+        elif found := part.match(text, begin):
+            parts[-1] = found.group()
+            begin = found.end()
+        else:
+            return None
+    return parts
 
 
 def _bare(hop: str) -> str:

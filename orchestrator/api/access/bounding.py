@@ -3,7 +3,7 @@
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from orchestrator.admission.bounds.origins import FORWARDED_FOR, LOCAL, Proxies
+from orchestrator.admission.bounds.origins import FORWARDED, FORWARDED_FOR, LOCAL, Proxies
 from orchestrator.admission.bounds.shares import UserShares
 from orchestrator.api.access.listener import Listener
 from orchestrator.api.access.use import RequestUse, use_key
@@ -41,7 +41,9 @@ def _address(request: web.Request, proxies: Proxies) -> str:
     peer = request.remote
     if not peer:
         return LOCAL
-    return proxies.address(peer, request.headers, forwarded=request.headers.getall(FORWARDED_FOR, ()))
+    headers = request.headers
+    listed, described = headers.getall(FORWARDED_FOR, ()), headers.getall(FORWARDED, ())
+    return proxies.address(peer, forwarded_for=listed, forwarded=described)
 
 
 def _body_bytes(request: web.Request) -> int:

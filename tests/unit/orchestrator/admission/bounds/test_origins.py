@@ -43,25 +43,35 @@ def test_an_address_of_version_6_counts_by_its_network(address: str, origin: str
     ],
 )
 def test_the_last_address_that_no_trusted_proxy_has_asks(peer: str, forwarded: tuple[str, ...], origin: str) -> None:
-    assert TRUSTED.origin(peer, {}, forwarded=forwarded) == origin
+    assert TRUSTED.origin(peer, forwarded_for=forwarded) == origin
 
 
 @pytest.mark.parametrize(
     ("described", "origin"),
     [
-        ("for=198.51.100.1", "198.51.100.1"),
-        ('for="[2001:db8:2:3::1]:4711";proto=https', "2001:db8:2:3::/64"),
-        ("for=203.0.113.1, For=198.51.100.1;by=10.0.0.1", "198.51.100.1"),
-        ("proto=https;for=198.51.100.1, for=10.2.3.4", "198.51.100.1"),
-        ("for=203.0.113.1, for=_hidden", "10.0.0.1"),
-        ("by=10.0.0.1", "10.0.0.1"),
+        (("for=198.51.100.1",), "198.51.100.1"),
+        (('for="[2001:db8:2:3::1]:4711";proto=https',), "2001:db8:2:3::/64"),
+        (("for=203.0.113.1, For=198.51.100.1;by=10.0.0.1",), "198.51.100.1"),
+        (("proto=https;for=198.51.100.1, for=10.2.3.4",), "198.51.100.1"),
+        (("for=203.0.113.1, for=_hidden",), "10.0.0.1"),
+        (("by=10.0.0.1",), "10.0.0.1"),
+        (("for=203.0.113.1", "for=198.51.100.1"), "198.51.100.1"),
+        (("for=203.0.113.1", "for=198.51.100.1", "for=10.2.3.4"), "198.51.100.1"),
+        (('for=198.51.100.1;by="_a, for=203.0.113.1"',), "198.51.100.1"),
+        (('for=198.51.100.1;by="_a;for=203.0.113.1"',), "198.51.100.1"),
+        (('by="_a;for=203.0.113.1";for=198.51.100.1',), "198.51.100.1"),
+        ((r'for=198.51.100.1;by="\", for=203.0.113.1"',), "198.51.100.1"),
+        (('for=203.0.113.1;by="', "for=198.51.100.1"), "198.51.100.1"),
+        (("for=198.51.100.1", 'for=203.0.113.1;by="'), "10.0.0.1"),
+        (("for=203.0.113.1;for=198.51.100.1",), "10.0.0.1"),
+        (("for=203.0.113.1", ""), "10.0.0.1"),
     ],
 )
-def test_forwarded_tells_the_same(described: str, origin: str) -> None:
-    assert TRUSTED.origin("10.0.0.1", {"Forwarded": described}) == origin
+def test_forwarded_tells_the_same(described: tuple[str, ...], origin: str) -> None:
+    assert TRUSTED.origin("10.0.0.1", forwarded=described) == origin
 
 
 def test_of_two_headers_that_tell_of_two_addresses_neither_is_believed() -> None:
-    headers = {"Forwarded": "for=203.0.113.1"}
-    assert TRUSTED.origin("10.0.0.1", headers, forwarded=("198.51.100.1",)) == "10.0.0.1"
-    assert TRUSTED.origin("10.0.0.1", headers, forwarded=("203.0.113.1",)) == "203.0.113.1"
+    described = ("for=203.0.113.1",)
+    assert TRUSTED.origin("10.0.0.1", forwarded_for=("198.51.100.1",), forwarded=described) == "10.0.0.1"
+    assert TRUSTED.origin("10.0.0.1", forwarded_for=("203.0.113.1",), forwarded=described) == "203.0.113.1"
