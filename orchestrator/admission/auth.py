@@ -23,7 +23,7 @@ import nkeys
 
 from orchestrator.admission import nats_jwt
 from orchestrator.admission.audited_connections import AuditedConnections
-from orchestrator.admission.bounds.attempts import AttemptsQueue, NatsAttempts
+from orchestrator.admission.bounds.attempts import AttemptsQueue, NatsAttempts, Standing
 from orchestrator.admission.bounds.refusal_log import RefusalLog
 from orchestrator.admission.budgets import Budgets
 from orchestrator.admission.callout import AuthRequest, User, admission, claimed, parse_request, refusal
@@ -311,26 +311,39 @@ class _Desk:
         request = claimed(received.payload)
         if request is None:
             return None
-        is_known = self._seems_known(request)
-        return self._attempts.queue_for(request.client_info.host, _name(request), is_known=is_known)
+        return self._attempts.queue_for(request.client_info.host, self._name(request), self._standing(request))
 
-    def _seems_known(self, request: AuthRequest) -> bool:
+    def _standing(self, request: AuthRequest) -> Standing:
         """By what costs next to nothing to look at: whether the key that it names is really its own is judged later."""
         offered = request.connect_opts
         try:
             if offered.nkey == self._system_key:
-                return True
-            if offered.user:
-                return isinstance(self._decide(request), Admit)
-            credential, node = read_credential(offered.auth_token), NodeId(offered.name)
-            if self._bindings.knows(node, offered.nkey, credential):
-                return True
-            if credential is None:
-                return _is_join_secret(offered.auth_token, self._secrets.join_secret)
-            self._bindings.check(node, offered.nkey, credential)
+                return Standing.NAMED
+            if self._shows_secret(request):
+                return Standing.PROVEN
         except TarponError:
-            return False
+            pass
+        if offered.user:
+            return Standing.STRANGE
+        is_named = self._bindings.knows(NodeId(offered.name), offered.nkey, read_credential(offered.auth_token))
+        return Standing.NAMED if is_named else Standing.STRANGE
+
+    def _shows_secret(self, request: AuthRequest) -> bool:
+        """A good password, join secret or join token. Raises JoinRefused."""
+        offered = request.connect_opts
+        if offered.user:
+            return isinstance(self._decide(request), Admit)
+        credential = read_credential(offered.auth_token)
+        if credential is None:
+            return _is_join_secret(offered.auth_token, self._secrets.join_secret)
+        self._bindings.check(NodeId(offered.name), offered.nkey, credential)
         return True
+
+    def _name(self, request: AuthRequest) -> str:
+        """Of a node with its key, so that nobody else uses up what that one may; empty for who shows a password."""
+        offered = request.connect_opts
+        is_by_key = not offered.user or offered.nkey == self._system_key
+        return f"{offered.name[:64]} {offered.nkey[:64]}" if is_by_key else ""
 
     async def attend(self, received: Received, queue: AttemptsQueue, *, arrived: float) -> None:
         queue.waiting += 1
@@ -356,7 +369,7 @@ class _Desk:
         else:
             payload = refusal(request, decision.reason, self._signer, now=now)
             if not decision.is_ours:
-                self._attempts.on_refused(request.client_info.host, _name(request))
+                self._attempts.on_refused(request.client_info.host, self._name(request))
             self._refusals.note(_explain(request, decision), now=time.monotonic())
             self._audited.refused(request, decision.code)
         await received.respond(payload)
@@ -421,12 +434,6 @@ class _Desk:
         elif not self._bindings.is_rejected(claim.node):
             self._audited.let_in(request, "node", claim.node)
         return Admit(_only_to_be_told(user, claim.node) if self._bindings.is_rejected(claim.node) else user, claim)
-
-
-def _name(request: AuthRequest) -> str:
-    """Who it says that it is: a node with its key, so that nobody else uses up what that one may."""
-    offered = request.connect_opts
-    return offered.user[:64] or f"{offered.name[:64]} {offered.nkey[:64]}"
 
 
 def _explain(request: AuthRequest, refused: Refuse) -> str:

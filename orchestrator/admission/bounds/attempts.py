@@ -1,12 +1,14 @@
 """Attempts to connect to NATS: of those without a right to, how many from one address are looked at.
 
 Who shows what is known here, such as a node that comes back, is judged before all others, and however many strangers
-come from the same address.
+come from the same address. What is right by itself, such as a password or a token, is never held back; a key is only
+named before it is judged, so whoever names it without having it is counted with it.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
+from enum import Enum, auto
 
 from orchestrator.admission.bounds.allowance import Allowance
 from orchestrator.admission.bounds.held_back import Bound, HeldBack
@@ -17,6 +19,16 @@ REFUSED_PER_SECOND, REFUSED_AT_ONCE = 5.0, 100.0
 
 AT_ONCE, WAITING = 64, 4096
 STRANGERS_AT_ONCE, STRANGERS_WAITING = 8, 256
+
+
+class Standing(Enum):
+    """What can be told of who connects before its signature has been looked at."""
+
+    STRANGE = auto()
+    NAMED = auto()
+    """A key that is known is said to be its own."""
+    PROVEN = auto()
+    """A secret that is known has been shown."""
 
 
 class AttemptsQueue:
@@ -41,13 +53,15 @@ class NatsAttempts:
         self._strangers = AttemptsQueue(STRANGERS_AT_ONCE, STRANGERS_WAITING)
         self._refused = Allowance(REFUSED_PER_SECOND, REFUSED_AT_ONCE)
 
-    def queue_for(self, host: str, name: str, *, is_known: bool) -> "AttemptsQueue | None":
+    def queue_for(self, host: str, name: str, standing: Standing) -> "AttemptsQueue | None":
         """Where an attempt waits; None for one that is not judged at all, which the server ends after a while.
 
-        What is known of a name counts no more once it has been shown without its key too often from there.
+        A name that was said too often from there without its key is a stranger's.
         """
         now = self._clock()
-        if is_known and self._refused.wait_seconds(_named(host, name), now) == 0:
+        if standing is Standing.PROVEN or (
+            standing is Standing.NAMED and self._refused.wait_seconds(_named(host, name), now) == 0
+        ):
             queue = self._known
         elif self._refused.wait_seconds(origin_of(host), now) == 0:
             queue = self._strangers
@@ -57,9 +71,11 @@ class NatsAttempts:
         return queue if queue.waiting < queue.most_waiting else None
 
     def on_refused(self, host: str, name: str) -> None:
+        """`name` is that of a key, or empty where none was to let it in."""
         now = self._clock()
         self._refused.charge(origin_of(host), 1, now)
-        self._refused.charge(_named(host, name), 1, now)
+        if name:
+            self._refused.charge(_named(host, name), 1, now)
 
     def __repr__(self) -> str:
         return f"<Attempts, {self._refused!r} for refused ones>"

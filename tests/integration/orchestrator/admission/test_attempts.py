@@ -8,10 +8,12 @@ from pathlib import Path
 
 import nats.errors
 import pytest
+from nats.aio.client import Client
 
 from orchestrator.admission.bounds import attempts
 from orchestrator.admission.bounds.held_back import Bound
-from tests.nats_bus import Bus, new_user_seed
+from orchestrator.admission.secret_files import integration_password
+from tests.nats_bus import WITHIN_SECONDS, Bus, new_user_seed
 from tests.waiting import eventually
 
 
@@ -57,3 +59,32 @@ async def test_who_says_that_it_is_another_node_shuts_out_neither_that_nor_other
         await knock(strict, "first", token="")  # by another key
     await strict.join("first", seed=seed, token="")
     await strict.join("second")
+
+
+async def test_wrong_passwords_for_a_name_leave_the_right_one_heard_from_the_same_address(strict: Bus) -> None:
+    right = integration_password(strict.secrets.integration_secret, "payroll").reveal()
+    for _ in range(6):
+        with suppress(nats.errors.Error, OSError, TimeoutError):
+            await program(strict, "guessed")
+    await (await program(strict, right)).close()
+    assert strict.held_back.in_all[Bound.NATS_CONNECTIONS] >= 2
+
+
+async def test_a_good_token_is_heard_where_its_name_and_key_were_said_without_it(strict: Bus) -> None:
+    seed = new_user_seed()
+    for _ in range(6):
+        with suppress(nats.errors.Error, OSError, TimeoutError):
+            await strict.join("first", seed=seed, token="no-such-token")
+    await strict.join("first", seed=seed)
+
+
+async def program(bus: Bus, password: str) -> Client:
+    client = Client()
+    try:
+        await client.connect(
+            servers=bus.urls, user="payroll", password=password, allow_reconnect=False, connect_timeout=WITHIN_SECONDS
+        )
+    except BaseException:
+        await client.close()
+        raise
+    return client
