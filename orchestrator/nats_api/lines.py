@@ -12,7 +12,8 @@ from orchestrator.admission.bounds.allowance import Allowance
 from orchestrator.admission.bounds.held_back import Bound, HeldBack
 from shared.runtime.aio import begin
 
-AT_ONCE, OF_ONE = 64, 48
+AT_ONCE, OF_ONE, LEFT = 64, 48, 8
+"""In hand; of one program alone, of several each has its share; and what is left to those with nothing in hand."""
 WAITING, WAITING_OF_ONE = 4096, 2048
 WAITING_BYTES, WAITING_BYTES_OF_ONE = 64 << 20, 16 << 20
 BYTES_PER_SECOND = 8 << 20
@@ -67,12 +68,11 @@ class Lines(Generic[R]):
     def take(self, who: str, request: R, size: int) -> bool:
         """Deal with it when its turn comes; False where this one has too much waiting."""
         self._note(who)
-        line = self._lines.get(who)
-        if line is None:
-            line = self._lines[who] = _Line()
-        if self.waiting >= WAITING or len(line.waiting) >= WAITING_OF_ONE or self._is_too_large(line, size):
+        line = self._lines.get(who) or _Line()
+        if self._is_full(line, size):
             self._held_back.note(Bound.NATS_REQUESTS, f"program {who}")
             return False
+        self._lines[who] = line
         line.waiting.append((request, size))
         line.size_bytes += size
         self.waiting += 1
@@ -85,9 +85,12 @@ class Lines(Generic[R]):
         """Whether one more is told that it is too much."""
         return self._refusals.take(who, 1, self._clock())
 
-    def _is_too_large(self, line: _Line[R], size: int) -> bool:
+    def _is_full(self, line: _Line[R], size: int) -> bool:
+        """Never for one that has nothing waiting, whatever others have."""
+        if not line.waiting:
+            return False
         is_over = line.size_bytes + size > WAITING_BYTES_OF_ONE or self._size_bytes + size > WAITING_BYTES
-        return bool(line.waiting) and is_over
+        return is_over or self.waiting >= WAITING or len(line.waiting) >= WAITING_OF_ONE
 
     def _note(self, who: str) -> None:
         if self._last[0] not in {who, ""}:
@@ -102,9 +105,14 @@ class Lines(Generic[R]):
         return wait
 
     def _offer(self, who: str, line: _Line[R]) -> None:
-        if line.waiting and not line.is_next and line.in_hand < OF_ONE:
+        may_more = line.in_hand < self._most_in_hand() and self._in_hand < AT_ONCE - LEFT
+        if line.waiting and not line.is_next and (may_more or not line.in_hand):
             line.is_next = True
             self._next.append(who)
+
+    def _most_in_hand(self) -> int:
+        others = len(self._lines) - 1
+        return max(1, min(OF_ONE, AT_ONCE // (others + 2))) if others else OF_ONE
 
     def _begin(self) -> None:
         while self._next and self._in_hand < AT_ONCE:

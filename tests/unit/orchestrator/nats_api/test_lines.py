@@ -79,3 +79,29 @@ async def test_nothing_is_kept_of_a_program_without_requests() -> None:
         made.take("once", "", 1)
         await eventually(lambda: answered.begun)
         await eventually(lambda: repr(made) == "<Lines, 0 in hand and 0 waiting of 0 programs>")
+
+
+async def test_who_has_nothing_waiting_is_taken_however_much_others_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "WAITING", 3)
+    async with running() as (made, answered, _):
+        taken = [made.take("greedy", f"g{number}", 1) for number in range(60)]
+        assert taken.count(True) < 60
+        assert made.take("modest", "m", 1)
+        await eventually(lambda: "m" in answered.begun)
+
+
+async def test_two_programs_leave_places_to_a_third() -> None:
+    async with running() as (made, answered, _):
+        for who in ("first", "second"):
+            for _number in range(100):
+                made.take(who, who, 1)
+        made.take("third", "third", 1)
+        await eventually(lambda: "third" in answered.begun)
+
+
+async def test_nothing_is_kept_of_a_program_whose_line_is_full_and_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "WAITING", 0)
+    async with running() as (made, answered, _):
+        answered.may_end.set()
+        made.take("once", "", 1)
+        await eventually(lambda: repr(made) == "<Lines, 0 in hand and 0 waiting of 0 programs>")
