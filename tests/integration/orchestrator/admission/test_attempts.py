@@ -82,7 +82,11 @@ async def program(bus: Bus, password: str) -> Client:
     client = Client()
     try:
         await client.connect(
-            servers=bus.urls, user="payroll", password=password, allow_reconnect=False, connect_timeout=int(WITHIN_SECONDS)
+            servers=bus.urls,
+            user="payroll",
+            password=password,
+            allow_reconnect=False,
+            connect_timeout=int(WITHIN_SECONDS),
         )
     except BaseException:
         await client.close()
