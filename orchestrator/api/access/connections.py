@@ -92,6 +92,9 @@ class Peer:
         if self.is_whole:
             self.ahead += len(data)
             return self.ahead <= AHEAD_BYTES
+        if not self.tail:  # blank lines before a head are none of it, and do not end it
+            come, data = len(data), data.lstrip(b"\r\n")
+            self.head += come - len(data)
         joined = self.tail + data
         end = joined.find(_END)
         if end < 0:
