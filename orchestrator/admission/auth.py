@@ -23,7 +23,7 @@ import nkeys
 
 from orchestrator.admission import nats_jwt
 from orchestrator.admission.audited_connections import AuditedConnections
-from orchestrator.admission.bounds.attempts import AttemptsQueue, NatsAttempts, Standing
+from orchestrator.admission.bounds.attempts import AttemptsQueue, AttemptStanding, NatsAttempts
 from orchestrator.admission.bounds.refusal_log import RefusalLog
 from orchestrator.admission.budgets import Budgets
 from orchestrator.admission.callout import AuthRequest, User, admission, claimed, parse_request, refusal
@@ -313,20 +313,20 @@ class _Desk:
             return None
         return self._attempts.queue_for(request.client_info.host, self._name(request), self._standing(request))
 
-    def _standing(self, request: AuthRequest) -> Standing:
+    def _standing(self, request: AuthRequest) -> AttemptStanding:
         """By what costs next to nothing to look at: whether the key that it names is really its own is judged later."""
         offered = request.connect_opts
         try:
             if offered.nkey == self._system_key:
-                return Standing.NAMED
+                return AttemptStanding.NAMED
             if self._shows_secret(request):
-                return Standing.PROVEN
+                return AttemptStanding.PROVEN
         except TarponError:
             pass
         if offered.user:
-            return Standing.STRANGE
+            return AttemptStanding.STRANGE
         is_named = self._bindings.knows(NodeId(offered.name), offered.nkey, read_credential(offered.auth_token))
-        return Standing.NAMED if is_named else Standing.STRANGE
+        return AttemptStanding.NAMED if is_named else AttemptStanding.STRANGE
 
     def _shows_secret(self, request: AuthRequest) -> bool:
         """A good password, join secret or join token. Raises JoinRefused."""

@@ -21,7 +21,7 @@ AT_ONCE, WAITING = 64, 4096
 STRANGERS_AT_ONCE, STRANGERS_WAITING = 8, 256
 
 
-class Standing(Enum):
+class AttemptStanding(Enum):
     """What can be told of who connects before its signature has been looked at."""
 
     STRANGE = auto()
@@ -53,14 +53,14 @@ class NatsAttempts:
         self._strangers = AttemptsQueue(STRANGERS_AT_ONCE, STRANGERS_WAITING)
         self._refused = Allowance(REFUSED_PER_SECOND, REFUSED_AT_ONCE)
 
-    def queue_for(self, host: str, name: str, standing: Standing) -> "AttemptsQueue | None":
+    def queue_for(self, host: str, name: str, standing: AttemptStanding) -> "AttemptsQueue | None":
         """Where an attempt waits; None for one that is not judged at all, which the server ends after a while.
 
         A name that was said too often from there without its key is a stranger's.
         """
         now = self._clock()
-        if standing is Standing.PROVEN or (
-            standing is Standing.NAMED and self._refused.wait_seconds(_named(host, name), now) == 0
+        if standing is AttemptStanding.PROVEN or (
+            standing is AttemptStanding.NAMED and self._refused.wait_seconds(_named(host, name), now) == 0
         ):
             queue = self._known
         elif self._refused.wait_seconds(origin_of(host), now) == 0:
