@@ -16,6 +16,9 @@ from tests.e2e.cluster import Cluster, Orchestrator
 from tests.e2e.stack import TERMINAL, process_job, wait_until
 
 SUBMIT_SECONDS = 0.15
+ACCEPT_SECONDS = 2.0
+"""After so long a submission goes to the next orchestrator: sooner than a lease ends, so that jobs wait for whoever
+takes over, also where each thread was just submitting to the orchestrator that is paused now."""
 READ_SECONDS = 0.2
 PROCESS_EVERY = 4
 PAUSE_SECONDS = 5.0
@@ -77,7 +80,7 @@ class Flow:
             orchestrators = self._cluster.present
             target = orchestrators[(len(self.accepted) + tries) % len(orchestrators)]
             try:
-                answer = target.api("/orchestrator/jobs", body, "PUT", within=6)
+                answer = target.api("/orchestrator/jobs", body, "PUT", within=ACCEPT_SECONDS)
             except UNREACHABLE as error:
                 self.refused.append(f"{target.name}: {error!r}")
                 time.sleep(READ_SECONDS)
