@@ -6,7 +6,7 @@ capabilities of one in the namespaces of the other.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -156,7 +156,7 @@ class _Written(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     match: tuple[_Condition, ...] = ()
     capabilities: tuple[_Actions, ...] = ()
     namespaces: tuple[str, ...] = ()
-    refuse: Literal[True] | None = None
+    refuse: bool = False
 
 
 def _rule(given: object, what: str) -> SignInRule:

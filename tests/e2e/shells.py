@@ -5,7 +5,6 @@ import os
 import pty
 import re
 import select
-import shutil
 import struct
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from contextlib import contextmanager
 from fcntl import ioctl
 from pathlib import Path
 
-import pytest
+from tests.programs import require_program
 
 BEGIN_OF_LINE = "\x01"
 KILL_LINE = "\x15"
@@ -98,8 +97,7 @@ class Shell:
 
 @contextmanager
 def shell(kind: str, home: Path, variables: Mapping[str, str]) -> Iterator[Shell]:
-    if shutil.which(kind) is None and "TESTS_REQUIRE_SHELLS" not in os.environ:
-        pytest.skip(f"{kind} is not here")
+    require_program(kind)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {"PATH": path, "HOME": str(home), "TERM": "xterm", "LANG": "C.UTF-8", "PS1": PROMPT, **variables}
     ours, theirs = pty.openpty()

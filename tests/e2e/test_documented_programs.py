@@ -8,12 +8,12 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
-from shutil import which
 
 import pytest
 
 from tests.documents import ROOT, blocks
 from tests.e2e.stack import Stack, process_job
+from tests.programs import require_program
 from tests.servers import HOST
 from tests.tables_environment import tables_python
 
@@ -128,8 +128,9 @@ def table(running: Stack) -> dict[str, str]:
     return {"PATH": path, "TARPON_API_HOST": HOST, "TARPON_API_PORT": str(running.api_port)}
 
 
-@pytest.mark.skipif(not (which("curl") and which("wget")), reason="curl or wget is not here")
 def test_the_example_of_a_shell_prints_one_file_and_saves_the_archive(table: dict[str, str], tmp_path: Path) -> None:
+    require_program("curl")
+    require_program("wget")
     (program,) = (block for block in blocks("bash") if "tarpon job url my-job" in block)
     told = subprocess.run(["bash", "-euc", program], capture_output=True, cwd=tmp_path, env=table, check=False)
     assert (told.stdout, told.stderr) == (b"a,b\n1,2\n3,4\n", b"")

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import shutil
 import ssl
 import subprocess
 import threading
@@ -38,6 +37,7 @@ from shared.runtime.tls.trust import (
     trusting_nobody_else,
 )
 from shared.settings.secret import Secret
+from tests.programs import require_program
 from tests.servers import HOST
 
 YEAR = 365 * 86400.0
@@ -141,8 +141,7 @@ async def test_it_stands_up_to_the_strictest_flags(tmp_path: Path) -> None:
 
 
 async def test_openssl_takes_it_for_a_server_and_for_nothing_else(tmp_path: Path) -> None:
-    program = shutil.which("openssl")
-    assert program is not None, "openssl verifies certificates here"
+    program = require_program("openssl")
     authority = an_authority()
     (tmp_path / "ca.pem").write_text(
         "".join(map(ssl.DER_cert_to_PEM_cert, told(authority, CertificateUse.SERVERS, now=NOW)))

@@ -17,6 +17,7 @@ from compute.archive.tar_header import EntryKind, entry_header
 from compute.archive.tar_stream import BLOCK_BYTES, MAX_WARNINGS, SMALL_BYTES, ZEROS, TarStream
 from compute.disk.result_contents import ResultContents
 from shared.protocol.archive_index import DirectoryLine, FileLine, HardLinkLine, SymlinkLine
+from tests.programs import require_program
 
 TIME = 1_700_000_000
 
@@ -497,6 +498,7 @@ def test_what_its_owner_has_closed_to_all_is_archived_with_its_mode(tmp_path: Pa
     ],
 )
 def test_what_follows_a_file_of_more_than_8_gib_is_found_by_all(tmp_path: Path, command: list[str]) -> None:
+    require_program(command[0])
     size_bytes = (9 << 30) + 1
     with (tmp_path / "archive.tar").open("wb") as file:
         file.write(entry_header(EntryKind.FILE, b"large", mode=0o644, mtime=TIME, size_bytes=size_bytes))

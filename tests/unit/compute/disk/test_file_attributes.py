@@ -12,6 +12,7 @@ from compute.archive.tar_header import EntryKind, entry_header
 from compute.archive.tar_stream import TarStream
 from compute.disk import file_attributes
 from compute.disk.file_attributes import acl_text, attribute_records
+from tests.programs import require_program
 
 ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
 BINARY = b"\x00\n=\xff raw"
@@ -57,6 +58,7 @@ def attributes(root: Path) -> dict[str, dict[str, bytes]]:
     ids=["GNU tar", "bsdtar"],
 )
 def test_other_programs_restore_them(root: Path, tmp_path: Path, command: Sequence[str]) -> None:
+    require_program(command[0])
     archive, target = tmp_path / "archive.tar", tmp_path / "target"
     archive.write_bytes(b"".join(TarStream(root).blocks()))
     target.mkdir()
@@ -69,6 +71,7 @@ def test_other_programs_restore_them(root: Path, tmp_path: Path, command: Sequen
 def test_programs_that_are_not_asked_to_restore_them_read_the_archive_all_the_same(
     root: Path, tmp_path: Path, command: Sequence[str]
 ) -> None:
+    require_program(command[0])
     archive, target = tmp_path / "archive.tar", tmp_path / "target"
     archive.write_bytes(b"".join(TarStream(root).blocks()))
     target.mkdir()
