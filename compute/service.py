@@ -117,12 +117,16 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
 
 def at_stop(config: Config) -> str:
     """What a node does that is told to stop, and how long that may take."""
-    tasks = float(config.compute.drain_timeout)
-    within = tasks + 2 * DRAIN_SECONDS + 2 * FAREWELL_SECONDS
+    tasks, within = format_duration(config.compute.drain_timeout), format_duration(stop_seconds(config))
     return (
         "the node takes nothing on any more and gives back what has not begun; tasks may run for"
-        f" {format_duration(tasks)} more (Compute.DrainTimeout), and all ends within {format_duration(within)}"
+        f" {tasks} more (Compute.DrainTimeout), and all ends within {within}"
     )
+
+
+def stop_seconds(config: Config) -> float:
+    """How long a node may take to stop."""
+    return float(config.compute.drain_timeout) + 2 * DRAIN_SECONDS + 2 * FAREWELL_SECONDS
 
 
 async def _close(journal: Journal) -> None:

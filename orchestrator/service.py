@@ -223,8 +223,13 @@ def _say_ready(config: Config, locations: Locations, encryption: Encryption) -> 
 def at_stop(config: Config) -> str:
     """What an orchestrator does that is told to stop, and how long that may take."""
     server = "" if config.orchestrator.nats.servers else ", and its NATS server ends"
-    within = SHUTDOWN_SECONDS + CALL_SECONDS + (0 if config.orchestrator.nats.servers else STOP_SECONDS)
-    return f"the orchestrator answers what it was asked, and another one may lead{server}, within {within:.0f} s"
+    within = f"within {stop_seconds(config):.0f} s"
+    return f"the orchestrator answers what it was asked, and another one may lead{server}, {within}"
+
+
+def stop_seconds(config: Config) -> float:
+    """How long an orchestrator may take to stop."""
+    return SHUTDOWN_SECONDS + CALL_SECONDS + (0 if config.orchestrator.nats.servers else STOP_SECONDS)
 
 
 def secret_sources(config: Config) -> SecretSources:

@@ -1,12 +1,14 @@
 """The command `tarpon serve`: an orchestrator, a compute node, or both in one process."""
 
 import asyncio
+import faulthandler
 import logging
+import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
@@ -16,6 +18,7 @@ from tarpon.import_names import shadowed
 
 if TYPE_CHECKING:
     from orchestrator.admission.secret_files import Secrets
+    from shared.runtime.service_manager import ServiceManager
     from shared.settings.config import Config
     from shared.settings.loading import LoadedConfig
     from shared.settings.secret import Secret
@@ -23,9 +26,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-Service = Callable[["Config"], Awaitable[None]]
-
 _OURS = ("orchestrator", "compute", "shared", "tarpon")
+
+
+class Service(Protocol):
+    """It serves until it is cancelled, and calls `ready` when it does."""
+
+    def __call__(self, config: "Config", *, ready: Callable[[], None]) -> Awaitable[None]: ...
 
 
 @click.command(cls=Command)
@@ -47,7 +54,11 @@ def serve(*, orchestrator: bool, compute: bool, restored: bool, data_dir: str | 
     import uvloop
 
     from shared.runtime import garbage, log_lines
+    from shared.runtime.service_manager import ServiceManager
 
+    manager = ServiceManager.of(os.environ)
+    if manager.watches:
+        faulthandler.enable()  # it ends a process that hangs by SIGABRT, and then the log says where that was
     log_lines.set_up(config.logging.level, config.logging.mode)
     garbage.look_rarely()
     services: dict[str, Service] = {}
@@ -60,7 +71,7 @@ def serve(*, orchestrator: bool, compute: bool, restored: bool, data_dir: str | 
     if len(services) > 1:
         config, own_node = _joined(loaded)
         services["orchestrator"] = partial(_orchestrator(), restored=restored, own_node=own_node)
-    uvloop.run(_run(services, config))
+    uvloop.run(_run(services, config, manager))
 
 
 def _joined(loaded: "LoadedConfig") -> tuple["Config", "Secret"]:
@@ -105,16 +116,28 @@ def _own_certificate(config: "Config", kept: "Secrets") -> "FilePath":
     return FilePath(asked.own.certificate.certificate)
 
 
-async def _run(services: dict[str, Service], config: "Config") -> None:
+async def _run(services: dict[str, Service], config: "Config", manager: "ServiceManager") -> None:
     """Run until told to stop. The compute node stops first, so that it can still report to the orchestrator."""
-    from shared.runtime.aio import first_leaf, stop_requested
+    from shared.runtime.aio import background, first_leaf, stop_requested
+
+    starting = set(services)
+
+    def is_ready(name: str) -> None:
+        starting.discard(name)
+        if not starting:
+            manager.ready()
 
     try:
-        async with stop_requested() as stop, asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_as_coroutine(run, config), name=name) for name, run in services.items()]
+        async with background(manager=manager.run()), stop_requested() as stop, asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(_as_coroutine(run(config, ready=partial(is_ready, name))), name=name)
+                for name, run in services.items()
+            ]
             await stop.wait()
             began = time.monotonic()
-            _log.info("Stopping: %s. A second signal ends this at once.", _what_stops(services, config))
+            told, within = _stops(services, config)
+            manager.stopping(within_seconds=within)
+            _log.info("Stopping: %s. A second signal ends this at once.", told)
             for task in reversed(tasks):
                 task.cancel()
                 await asyncio.wait([task])
@@ -123,20 +146,21 @@ async def _run(services: dict[str, Service], config: "Config") -> None:
     _log.info("Stopped, after %.1f s.", time.monotonic() - began)
 
 
-def _what_stops(services: Iterable[str], config: "Config") -> str:
-    """What each service does at its stop and how long that may take, in the order in which they stop."""
-    told = []
+def _stops(services: Iterable[str], config: "Config") -> tuple[str, float]:
+    """What each service does at its stop, in the order in which they stop, and how many seconds all may take."""
+    told, within = [], 0.0
     for name in reversed(list(services)):
         if name == "compute":
-            from compute.service import at_stop
+            from compute.service import at_stop, stop_seconds
         else:
-            from orchestrator.service import at_stop
+            from orchestrator.service import at_stop, stop_seconds
         told.append(at_stop(config))
-    return "; then ".join(told)
+        within += stop_seconds(config)
+    return "; then ".join(told), within
 
 
-async def _as_coroutine(run: Service, config: "Config") -> None:
-    await run(config)
+async def _as_coroutine(serving: Awaitable[None]) -> None:
+    await serving
 
 
 def _orchestrator() -> Callable[..., Awaitable[None]]:
