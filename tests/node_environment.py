@@ -17,25 +17,25 @@ def node_python() -> Path:
 
     Dependencies have the versions that they have where the tests run.
     """
-    versions = _our_versions()
+    versions = our_versions()
     with NODE.locked():
         if NODE.made_of != versions:
             NODE.make()
             (NODE.home / "versions.txt").write_text(versions)
             _install()
             NODE.is_made(versions)
-        elif NODE.stamp.stat().st_mtime < _newest_source():
+        elif NODE.stamp.stat().st_mtime < newest_source():
             _install()
             NODE.stamp.touch()
     return NODE.python
 
 
-def _our_versions() -> str:
+def our_versions() -> str:
     found = {each.name: each.version for each in distributions()}
     return "".join(f"{name}=={version}\n" for name, version in sorted(found.items()) if name != "tarpon-jobs")
 
 
-def _newest_source() -> float:
+def newest_source() -> float:
     sources = [ROOT / "pyproject.toml", ROOT / "hatch_build.py"]
     sources += [path for name in PACKAGES for path in (ROOT / name).rglob("*.py")]
     return max(path.stat().st_mtime for path in sources)

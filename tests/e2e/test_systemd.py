@@ -1,5 +1,6 @@
 """The units of deploy/systemd: systemd finds nothing wrong with them, and what they start is what they say."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -16,6 +17,7 @@ from tests.notified import NotifySocket
 from tests.programs import require_program
 from tests.sandbox import sandbox_setting
 from tests.servers import HOST
+from tests.wheelhouse import wheelhouse
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 UNITS = DEPLOY / "systemd"
@@ -59,6 +61,36 @@ def test_each_service_runs_as_a_user_that_is_made(tmp_path: Path) -> None:
         subprocess.run(command, stdin=wanted, capture_output=True, timeout=60, check=True)
     users = {line.partition(":")[0] for line in (tmp_path / "etc" / "passwd").read_text().splitlines()}
     assert users == {user for name in SCORES for user in values((UNITS / name).read_text(), "User")}
+
+
+def test_a_version_is_installed_beside_the_one_before_and_nothing_is_downloaded(tmp_path: Path) -> None:
+    """In a mount namespace with an /opt and an /etc of its own, and without a network."""
+    if os.geteuid() != 0:
+        pytest.skip("only root installs")
+    require_program("systemd-sysusers")
+    install = shlex.join([str(DEPLOY / "install.sh"), "node", str(wheelhouse())])
+    script = f"""
+        set -eu
+        mount -t tmpfs tmpfs {tmp_path} && mkdir {tmp_path}/upper {tmp_path}/work
+        mount -t overlay overlay -o lowerdir=/etc,upperdir={tmp_path}/upper,workdir={tmp_path}/work /etc
+        mount -t tmpfs tmpfs /opt && mount -t tmpfs tmpfs /usr/local/bin
+        {install} first > /dev/null && {install} second
+        readlink /opt/tarpon/current
+        /opt/tarpon/first/bin/tarpon version --client > /dev/null && /usr/local/bin/tarpon version --client
+        if /opt/tarpon/current/tarpon-jobs/bin/python -c 'import botocore' 2> /dev/null; then exit 9; fi
+        cd /etc && ls tarpon systemd/system/tarpon*
+    """
+    command = ["unshare", "--mount", "--net", "--propagation=private", "--", "sh", "-c", script]
+    search = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # which has uv
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=110, check=False, env={**os.environ, "PATH": search}
+    )
+    assert done.returncode == 0, done.stderr
+    told, current, version, *files = done.stdout.splitlines()
+    assert told == "/opt/tarpon/current is second. Look at /etc/tarpon/compute.yaml next."
+    assert (current, version[:6]) == ("second", "Client")
+    units = {path.name for path in UNITS.glob("tarpon*")}
+    assert {"compute.yaml", *(f"systemd/system/{name}" for name in units)} <= set(files)
 
 
 @pytest.fixture
