@@ -15,6 +15,7 @@ from typing import Any
 
 from compute.archive.allocator import keep_freed_memory
 from compute.archive.small import SmallArchive
+from compute.disk.disk_space import DiskSpace
 from compute.disk.result_contents import ResultContents
 from compute.disk.secret_files import SECRETS, SecretFiles
 from compute.disk.workspace import Workspace
@@ -174,7 +175,15 @@ async def _serve(
             executions,
             problems=partial(_problems, config.data_dir / "compute", node),
         )
-        metrics = ComputeMetrics(executions=executions, slots=slots, totals=uploading.totals, connection=connection)
+        disk = DiskSpace(config.data_dir / "compute")
+        metrics = ComputeMetrics(
+            executions=executions,
+            slots=slots,
+            totals=uploading.totals,
+            connection=connection,
+            offer=node.offer,
+            disk=disk,
+        )
         async with (
             serve_metrics(config.compute.metrics.address, metrics),
             connection.subscribe(subjects.node_orders(me)) as orders,
@@ -186,6 +195,7 @@ async def _serve(
                     executions=executions,
                     registrar=registrar,
                     orders=orders,
+                    disk=disk,
                 )
             ),
         ):
@@ -254,6 +264,7 @@ def _loops(
     executions: Executions,
     registrar: Registrar,
     orders: AsyncIterator[Received],
+    disk: DiskSpace,
 ) -> dict[str, Coroutine[Any, Any, None]]:
     """What goes on all the time, by name."""
     heartbeats = send_heartbeats(
@@ -262,11 +273,13 @@ def _loops(
         executions.heartbeat,
         interval_seconds=config.compute.heartbeat.interval,
         has_progress=executions.has_progress,
+        space=lambda: disk.space,
     )
     loops = {
         "orders": Orders(executions, node.offer, registrar.register_soon).run(orders),
         "registration": registrar.run(),
         "heartbeats": heartbeats,
+        "disk space": disk.run(),
         "deletions": executions.delete_forgotten(),
     }
     may_be_away = [engine for engine in node.offer.engines.values() if isinstance(engine, OutlivingEngine)]

@@ -1,9 +1,11 @@
 """The assembly: which components an orchestrator has, for all that serves or decides. Nothing is started here."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.admission.budgets import Budgets
 from orchestrator.admission.task_secrets import TaskSecrets
+from orchestrator.admission.tls.served_certificate import Served
 from orchestrator.audit.recorder import Audit
 from orchestrator.inputs.allowed import Allowed
 from orchestrator.inputs.input_nodes import InputNodes
@@ -26,6 +28,7 @@ from orchestrator.s3.locations import Locations
 from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store
+from orchestrator.storage.stream_usage import StreamUsage
 from orchestrator.telemetry.measures import Measures
 from orchestrator.telemetry.traces import Traces
 from shared.jobs.inputs.kinds import ManagedInputParams, S3InputParams
@@ -63,6 +66,9 @@ class Assembly:
     data: DataService
     shares: InputShares
     input_nodes: InputNodes
+    certificates: Mapping[str, Served]
+    """What is shown at each listener that has TLS."""
+    streams: StreamUsage
 
 
 def assembled(
@@ -76,6 +82,7 @@ def assembled(
     tracing: Tracing,
     budgets: Budgets,
     secrets_key: Secret,
+    certificates: Mapping[str, Served],
 ) -> Assembly:
     settings = config.orchestrator.scheduler
     backoff = AttemptBackoff(
@@ -123,6 +130,8 @@ def assembled(
         data=data,
         shares=InputShares(model, listings, archives.of),
         input_nodes=InputNodes(model, InputKeepers(), archives.of),
+        certificates=certificates,
+        streams=StreamUsage(connection),
     )
 
 

@@ -113,10 +113,11 @@ async def run(
             tracing=tracing,
             budgets=budgets,
             secrets_key=secrets.task_secrets_key,
+            certificates=encryption.served,
         )
         gc.disable()  # all that is read now stays
         stack.callback(gc.enable)
-        await stack.enter_async_context(background(state=assembly.store.keep_model()))
+        await stack.enter_async_context(background(state=assembly.store.keep_model(), streams=assembly.streams.run()))
         leader = Leader(assembly)
         heartbeats = take_heartbeats(intake, assembly.nodes, assembly.input_nodes.keepers, leader.on_unknown)
         await stack.enter_async_context(background(heartbeats=heartbeats))

@@ -8,19 +8,44 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from compute.disk.disk_space import DiskSpace
 from compute.executions.held import Executions
 from compute.executions.slots import Slots
+from compute.orders.assignments import NodeOffer
 from compute.upload.delivery import UploadTotals
 from shared.errors import ConfigurationInvalid, PortTaken
 from shared.messaging.transport import Connection
-from shared.runtime.metrics import CONTENT_TYPE, Gauge, Metric, Total, Values, connection_metrics, exposition, plain
+from shared.runtime.metrics import (
+    CONTENT_TYPE,
+    Gauge,
+    Metric,
+    Total,
+    Values,
+    build_metric,
+    connection_metrics,
+    disk_metrics,
+    exposition,
+    plain,
+)
+from shared.runtime.version import version_text
 
 SHUTDOWN_SECONDS = 1.0
 PATH = "/metrics"
 
 
 class ComputeMetrics:
-    def __init__(self, *, executions: Executions, slots: Slots, totals: UploadTotals, connection: Connection) -> None:
+    def __init__(
+        self,
+        *,
+        executions: Executions,
+        slots: Slots,
+        totals: UploadTotals,
+        connection: Connection,
+        offer: NodeOffer,
+        disk: DiskSpace,
+    ) -> None:
+        self._offer = offer
+        self._disk = disk
         self._executions = executions
         self._slots = slots
         self._totals = totals
@@ -30,7 +55,8 @@ class ComputeMetrics:
         activities: Values = {
             (activity.name.lower(),): float(count) for activity, count in self._executions.activities().items()
         }
-        totals = self._totals
+        totals, available = self._totals, self._offer.available_engines
+        engines: Values = {(engine,): float(engine in available) for engine in self._offer.engines}
         return (
             Gauge("tarpon_node_executions", "Executions on this node, by activity.", activities, ("activity",)),
             Gauge(
@@ -43,6 +69,9 @@ class ComputeMetrics:
             Total("tarpon_node_uploaded_bytes", "Bytes that S3 has taken from this node.", plain(totals.bytes)),
             Total("tarpon_node_upload_retries", "Repeated uploads.", plain(totals.retries)),
             Total("tarpon_node_url_renewals", "URLs that were asked for anew.", plain(totals.renewals)),
+            Gauge("tarpon_node_engine_available", "Whether an engine can start tasks.", engines, ("engine",)),
+            *disk_metrics(free=self._disk.space.free, size=self._disk.space.size),
+            build_metric(version_text()),
             *connection_metrics(connected=self._connection.connected, connections=self._connection.connections),
         )
 

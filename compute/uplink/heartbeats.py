@@ -6,6 +6,9 @@ import math
 import time
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
+from compute.disk.disk_space import Space
 from shared.errors import MessagingUnavailable
 from shared.messaging.transport import Connection
 from shared.protocol.messages import Heartbeat, encode
@@ -21,6 +24,7 @@ async def send_heartbeats(
     *,
     interval_seconds: float,
     has_progress: Callable[[], bool],
+    space: Callable[[], Space] = Space,
 ) -> None:
     """Until cancelled. One that cannot be sent is not made up for: the next one says all that it said."""
     beaten_at = -math.inf
@@ -28,6 +32,8 @@ async def send_heartbeats(
         if time.monotonic() - beaten_at >= interval_seconds or has_progress():
             beaten_at = time.monotonic()
             with contextlib.suppress(MessagingUnavailable):
-                await connection.publish(subject, encode(heartbeat()))
+                free, size = space()
+                told = replace(heartbeat(), sent_at=time.time(), disk_free=free, disk_size=size)
+                await connection.publish(subject, encode(told))
         left = beaten_at + interval_seconds - time.monotonic()
         await asyncio.sleep(max(0.0, min(PROGRESS_SECONDS, left)))

@@ -1,6 +1,8 @@
 """The route that Prometheus reads, and the counts of requests to the HTTP API."""
 
 import asyncio
+import shutil
+from contextlib import suppress
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -10,7 +12,7 @@ from orchestrator.assembly import Assembly
 from orchestrator.telemetry.measures import Measures
 from orchestrator.telemetry.metrics import Metrics
 from shared.protocol.capabilities import READ_AGENT
-from shared.runtime.metrics import CONTENT_TYPE, exposition
+from shared.runtime.metrics import CONTENT_TYPE, Metric, disk_metrics, exposition
 
 OTHER = "other"
 """The method and route of a request that no route answers: what is asked for is chosen by whoever asks."""
@@ -18,6 +20,7 @@ OTHER = "other"
 
 class MetricsRoutes:
     def __init__(self, assembly: Assembly) -> None:
+        self._data_dir = assembly.config.data_dir
         self._metrics = Metrics(
             model=assembly.model,
             store=assembly.store,
@@ -26,6 +29,9 @@ class MetricsRoutes:
             connection=assembly.connection,
             lease=assembly.lease,
             audit=assembly.audit,
+            bucket=lambda: assembly.locations.current,
+            streams=assembly.streams,
+            certificates=assembly.certificates,
         )
 
     def routes(self) -> tuple[Route, ...]:
@@ -33,8 +39,15 @@ class MetricsRoutes:
         return (Route("GET", "/metrics", self.get_metrics, about, media=PLAIN_TEXT, needs=READ_AGENT, everywhere=True),)
 
     async def get_metrics(self, _: web.Request) -> web.Response:
-        text = await asyncio.to_thread(exposition, self._metrics.collect())
+        text = await asyncio.to_thread(self._exposition, self._metrics.collect())
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
+
+    def _exposition(self, metrics: tuple[Metric, ...]) -> bytes:
+        """Blocks."""
+        with suppress(OSError):
+            disk = shutil.disk_usage(self._data_dir)
+            return exposition((*metrics, *disk_metrics(free=disk.free, size=disk.total)))
+        return exposition(metrics)
 
 
 def counting(measures: Measures) -> Middleware:

@@ -13,7 +13,7 @@ from typing import Any
 
 from orchestrator.admission.tls.certificates import Pair
 from orchestrator.admission.tls.encryption import Encryption, nats_client_certificate
-from orchestrator.admission.tls.served_certificate import ServedCertificate
+from orchestrator.admission.tls.served_certificate import Served, ServedCertificate
 from orchestrator.nats_servers.server import NatsServer
 from shared.errors import TarponError
 from shared.runtime.aio import background
@@ -113,14 +113,24 @@ def renewing(
     found: dict[str, Coroutine[Any, Any, None]] = {}
     if (served := encryption.api) is not None and (context := encryption.api_context) is not None:
         taken = ContextRenewal(served.certificate, context, said="The API shows a new certificate.")
-        found["api_certificate"] = keep_current(served.certificate, served.shown, taken.take)
+        found["api_certificate"] = _keeping(served, taken.take)
     if (served := encryption.nats) is not None and server is not None and trust is not None:
         patience = float(config.orchestrator.tls.renewal_patience)
         exchanged = NatsRenewal(server, trust, is_quiet=is_quiet, within_seconds=patience)
-        found["nats_certificate"] = keep_current(served.certificate, served.shown, exchanged.take)
+        found["nats_certificate"] = _keeping(served, exchanged.take)
     if (asked := encryption.nats_clients) is not None and trust is not None:
         shown = ContextRenewal(asked.own.certificate, trust, said="NATS is shown a new certificate of ours.")
-        found["own_certificate"] = keep_current(asked.own.certificate, asked.own.shown, shown.take)
+        found["own_certificate"] = _keeping(asked.own, shown.take)
     elif (given := nats_client_certificate(config)) is not None and trust is not None:
         found["own_certificate"] = keep_shown(given, trust)
     return background(**found)
+
+
+async def _keeping(served: Served, take: Take) -> None:
+    """Keep it current, and known by whoever tells when it ends."""
+
+    async def taken(pair: Pair) -> None:
+        await take(pair)
+        served.shown = pair
+
+    await keep_current(served.certificate, served.shown, taken)

@@ -117,6 +117,7 @@ class Nodes:
         now = self._clock()
         present = self._present.setdefault(node, Presence(last_seen=now, changed_at=now))
         present.heartbeat = beat
+        present.clock_skew_seconds = beat.sent_at - self._wall() / 1e9 if beat.sent_at else 0.0
         if beat.leaving:
             self._leave(node, present, now)
         else:

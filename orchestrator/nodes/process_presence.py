@@ -19,6 +19,8 @@ class Presence(msgspec.Struct, kw_only=True):
     leaving: bool = False
     changed_at: float
     heartbeat: Heartbeat | None = None
+    clock_skew_seconds: float = 0.0
+    """How far its clock was ahead of ours when its last heartbeat came."""
     accepted: dict[ExecutionId, int] = {}
     told: dict[ExecutionId, LastHeard] = {}
     """Of what it has accepted; also over its sessions."""

@@ -6,6 +6,7 @@ from itertools import islice
 
 from orchestrator.admission.principals import Principal
 from orchestrator.nodes.presence import Nodes
+from orchestrator.nodes.warnings import warnings_about
 from orchestrator.rules.records import BindingRecord, ExecutionRecord, Suspicion
 from orchestrator.state.model import Model
 from orchestrator.storage.wall_clock import instant
@@ -16,6 +17,7 @@ from shared.protocol import rest_nodes
 from shared.protocol.messages import ContainerEngine, Heartbeat, NodeInfo
 from shared.protocol.rest_nodes import NodeState
 from shared.runtime.automatic_labels import OS_ARCH, OS_TYPE
+from shared.runtime.version import version_text
 
 MAX_PROBLEMS = 10
 MAX_PROBLEM = 500
@@ -61,6 +63,7 @@ def node_state(model: Model, nodes: Nodes, node: NodeId, *, sees: Callable[[str]
         live_executions=len(told),
         namespaces=tuple(each for each in binding.namespaces if sees is None or sees(each)) if binding else (),
         join_token=binding.token if binding and sees is None else "",
+        warnings=warnings_about(model.nodes[node], nodes, version=version_text()) if sees is None else (),
         over_budget={kind.value: count for kind, count in nodes.budgets.over.get(node, {}).items()},
     )
 

@@ -25,8 +25,9 @@ from orchestrator.s3.problems import BucketProblem, ProblemCode, explain_excepti
 from orchestrator.s3.requests import Answer, send
 from orchestrator.s3.signing import EXPIRATION_SECONDS, LEAST_SECONDS, MARGIN_SECONDS, Signers, UrlSigner, signers
 from orchestrator.s3.verification import Absent, ObjectFacts, Verifier
+from orchestrator.s3.watch import BucketWatch
 from shared.errors import StorageUnavailable
-from shared.protocol.objects import deletion_probe_key, index_key
+from shared.protocol.objects import deletion_probe_key, index_key, probe_key
 from shared.protocol.s3_errors import MAX_ERROR_BYTES, is_of_keys, may_be_of_keys
 from shared.protocol.signed_url import SignedUrl
 from shared.runtime.tls.trust import trusting_store
@@ -64,6 +65,7 @@ class Bucket:
         self.expiration_seconds = expiration_seconds
         self.credentials = credentials or CredentialSource()
         self.health = BucketHealth(self._probe, location.place, interval_seconds=probe_interval_seconds)
+        self.watch = BucketWatch(self._read_probe, location, interval_seconds=probe_interval_seconds)
         self._deletes = deletes
         self._probe_interval_seconds = probe_interval_seconds
         self.ca_file = ca_file
@@ -92,6 +94,7 @@ class Bucket:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.credentials.run(), name="s3-credentials")
             group.create_task(self.health.run(), name="s3-health")
+            group.create_task(self.watch.run(), name="s3-watch")
             if self._deletes:
                 group.create_task(self._until_it_may_delete(), name="s3-deletion")
 
@@ -350,6 +353,9 @@ class Bucket:
         self, method: str, key: str, *, headers: dict[str, str] | None = None, query: dict[str, str] | None = None
     ) -> SignedUrl:
         return await self._sign(self._signers.internal, method, key, headers=headers, query=query)
+
+    async def _read_probe(self) -> Answer:
+        return await self._ask(await self._sign_internal("GET", probe_key(self.location.key)))
 
     async def _probe(self) -> ProbeOutcome:
         outcome = await probe(self._ask, self.location, self._sign_internal)

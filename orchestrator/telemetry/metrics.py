@@ -1,21 +1,28 @@
 """Metrics of an orchestrator for Prometheus: from the model at that moment, and from what was counted."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from orchestrator.admission.bounds.held_back import Bound
 from orchestrator.admission.budgets import Traffic
+from orchestrator.admission.tls.served_certificate import Served
 from orchestrator.audit.recorder import Audit
 from orchestrator.nodes.presence import Nodes
+from orchestrator.nodes.warnings import NodeWarning, warnings_about
+from orchestrator.s3.bucket import Bucket
 from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store
+from orchestrator.storage.stream_usage import StreamUsage
 from orchestrator.storage.wall_clock import now_ns
 from orchestrator.telemetry.measures import Measures
+from orchestrator.telemetry.surroundings import bucket_metrics, certificate_metrics, stream_metrics
+from shared.ids import NodeId
 from shared.jobs.states import ExecutionState, JobState
 from shared.messaging.transport import Connection
 from shared.protocol.rest_nodes import CONNECTED, DISCONNECTED
-from shared.runtime.metrics import Gauge, Histogram, Metric, Total, Values, connection_metrics, plain
+from shared.runtime.metrics import Gauge, Histogram, Metric, Total, Values, build_metric, connection_metrics, plain
+from shared.runtime.version import version_text
 
 
 class Metrics:
@@ -31,6 +38,9 @@ class Metrics:
         connection: Connection,
         lease: Lease,
         audit: Audit,
+        bucket: Callable[[], Bucket | None],
+        streams: StreamUsage,
+        certificates: Mapping[str, Served],
         clock: Callable[[], int] = now_ns,
     ) -> None:
         self._model = model
@@ -40,6 +50,9 @@ class Metrics:
         self._connection = connection
         self._lease = lease
         self._audit = audit
+        self._bucket = bucket
+        self._streams = streams
+        self._certificates = certificates
         self._clock = clock
 
     def collect(self) -> tuple[Metric, ...]:
@@ -47,6 +60,10 @@ class Metrics:
             *self._state(),
             *self._work(),
             *self._audited(),
+            *bucket_metrics(self._bucket()),
+            *stream_metrics(self._streams.streams),
+            *certificate_metrics(self._certificates),
+            build_metric(version_text()),
             *connection_metrics(connected=self._connection.connected, connections=self._connection.connections),
         )
 
@@ -55,8 +72,9 @@ class Metrics:
         model.find_out()
         jobs: Values = {(state.value,): float(model.backlog.job_states[state]) for state in JobState}
         executions: Values = {(state.value,): float(model.executions.states[state]) for state in ExecutionState}
-        connections = Counter(self._nodes.is_connected(node) for node in model.nodes)
+        connections = Counter(self._nodes.is_connected(node) for node in model.nodes if node not in model.rejected)
         nodes: Values = {(CONNECTED,): float(connections[True]), (DISCONNECTED,): float(connections[False])}
+        waiting = sum(map(self._waiting_for_s3, model.nodes))
         oldest = model.backlog.oldest.instant
         age = max(0, self._clock() - oldest) / 1e9 if oldest is not None else 0.0
         return (
@@ -67,7 +85,9 @@ class Metrics:
                 "For how long the job that has waited longest has waited for a node; 0 where none waits.",
                 plain(age),
             ),
-            Gauge("tarpon_nodes", "Compute nodes that have ever joined, by connection.", nodes, ("connection",)),
+            Gauge("tarpon_nodes", "Compute nodes that are not rejected, by connection.", nodes, ("connection",)),
+            Gauge("tarpon_node_warnings", "Connected nodes with a warning, by its code.", self._warnings(), ("code",)),
+            Gauge("tarpon_results_waiting_for_s3", "Results that S3 does not take from the nodes.", plain(waiting)),
             Gauge(
                 "tarpon_unfinished_uploads",
                 "Executions that have left an upload in parts which could not be aborted yet.",
@@ -76,6 +96,20 @@ class Metrics:
             Gauge("tarpon_jobs_being_removed", "Jobs that are being removed.", plain(len(model.endings.removals))),
             Gauge("tarpon_lease_held", "Whether this orchestrator leads.", plain(self._lease.is_held)),
         )
+
+    def _waiting_for_s3(self, node: NodeId) -> int:
+        present = self._nodes.presence(node)
+        if present is None or present.heartbeat is None or not self._nodes.is_connected(node):
+            return 0
+        return present.heartbeat.waiting_for_s3
+
+    def _warnings(self) -> Values:
+        found = Counter(
+            warning.code
+            for record in self._model.nodes.values()
+            for warning in warnings_about(record, self._nodes, version=version_text())
+        )
+        return {(code.value,): float(found[code.value]) for code in NodeWarning}
 
     def _audited(self) -> tuple[Metric, ...]:
         health = self._audit.health

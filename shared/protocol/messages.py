@@ -425,7 +425,8 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="Heartbeat"):
     """A node that is `leaving` takes nothing on any more. Of those `publishing`, some may be `waiting_for_s3`.
 
     `uploads` are of those that go on for long. `inputs` are some of what it keeps of inputs, told when that has changed
-    and once in a while.
+    and once in a while. `sent_at` is what the node's clock showed, in seconds since 1970. `disk_free` and `disk_size`
+    are bytes where its DataDir is. All three are 0 where they are not told.
     """
 
     session: str
@@ -436,6 +437,9 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="Heartbeat"):
     leaving: bool = False
     uploads: Annotated[tuple[UploadProgress, ...], msgspec.Meta(max_length=MAX_UPLOADS)] = ()
     inputs: HeldInputs | None = None
+    sent_at: float = 0.0
+    disk_free: Count = 0
+    disk_size: Count = 0
 
 
 # ---- the one encoder, and a decoder per direction ---------------------------------------------------------------

@@ -87,6 +87,12 @@ class ConnectionState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"
     last_error: str = ""
 
 
+class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    code: str
+    message: str
+    hint: str = ""
+
+
 class NodeState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     info: NodeInfoView
     membership: str = APPROVED
@@ -104,6 +110,8 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """The id of the token with which it joined, if it was one."""
     over_budget: dict[str, int] = {}
     """How much more it sent than a node may, by kind, as this orchestrator counted since it was started."""
+    warnings: tuple[Problem, ...] = ()
+    """What its operator should see to, as far as this orchestrator can tell; for who sees all namespaces."""
 
     @property
     def is_compute(self) -> bool:
@@ -152,12 +160,6 @@ class UpdateNodeResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pasc
 
 class AliveResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     status: str
-
-
-class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    code: str
-    message: str
-    hint: str = ""
 
 
 class PublisherHealth(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

@@ -82,6 +82,18 @@ def connection_metrics(*, connected: bool, connections: int) -> Iterator[Metric]
     yield Total("tarpon_nats_reconnects", about, plain(max(0, connections - 1)))
 
 
+def build_metric(version: str) -> Metric:
+    """Which version of Tarpon a process runs: 1, with the version as a label."""
+    return Gauge("tarpon_build_info", "The version of Tarpon that runs.", {(version,): 1.0}, ("version",))
+
+
+def disk_metrics(*, free: int, size: int) -> Iterator[Metric]:
+    """Of the file system on which DataDir is; none as long as nobody has looked."""
+    if size:
+        yield Gauge("tarpon_disk_free_bytes", "What is free where DataDir is.", plain(free))
+        yield Gauge("tarpon_disk_size_bytes", "How large that file system is.", plain(size))
+
+
 def exposition(metrics: Iterable[Metric]) -> bytes:
     """All of them as text, with what the process itself uses. It reads /proc, so it belongs into a thread."""
     from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest

@@ -362,7 +362,11 @@ class S3Managed(Struct, frozen=True, kw_only=True, rename="pascal"):
         Duration, Meta(description="How long a signed URL is valid; more than zero and at most 168h.")
     ] = field(default=_HOUR, name="PreSignedURLExpiration")
     probe_interval: Annotated[
-        Duration, Meta(description="How often the bucket is tried again while it cannot be used.")
+        Duration,
+        Meta(
+            description="How often the bucket is tried again while it cannot be used, and read from to see that it"
+            " answers."
+        ),
     ] = Duration(30)
     retention: Annotated[
         Duration,

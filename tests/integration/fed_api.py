@@ -33,6 +33,7 @@ from orchestrator.s3.locations import Locations
 from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store
+from orchestrator.storage.stream_usage import StreamUsage
 from orchestrator.telemetry.measures import Measures
 from orchestrator.telemetry.traces import Traces
 from shared.ids import JobId, NodeId, execution_key
@@ -113,6 +114,8 @@ class FedApi:
             data=data,
             shares=InputShares(self.model, listings),
             input_nodes=InputNodes(self.model, InputKeepers(), no_archives),
+            certificates={},
+            streams=StreamUsage(connection),
         )
         self.api = Api(assembly, disconnect=_nobody, sign_in=sign_in)
         self.port = 0

@@ -81,6 +81,13 @@ def issue(
     )
 
 
+def ends_at(pair: Pair) -> float:
+    """When it ends, in seconds since 1970."""
+    from cryptography import x509
+
+    return x509.load_pem_x509_certificate(pair.certificate).not_valid_after_utc.timestamp()
+
+
 def is_due(pair: Pair, signer: CertificateSigner, hosts: Sequence[str], *, now: float) -> bool:
     """Whether it has to be replaced: it ends soon, or is of another authority, or lacks a name.
 

@@ -69,6 +69,11 @@ class Encryption(msgspec.Struct, frozen=True, kw_only=True):
     api_authorities: tuple[bytes, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @property
+    def served(self) -> dict[str, Served]:
+        """What is shown to whom, by the listener: `api` and `nats`."""
+        return {name: each for name, each in (("api", self.api), ("nats", self.nats)) if each is not None}
+
 
 def prepare(config: Config, authority: Authority, *, now: float) -> Encryption:
     """Make what is missing, and check what is given. Blocks.

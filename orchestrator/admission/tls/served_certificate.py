@@ -39,8 +39,8 @@ class ServedCertificate(Protocol):
         ...
 
 
-class Served(msgspec.Struct, frozen=True):
-    """A certificate and what it is at present."""
+class Served(msgspec.Struct):
+    """A certificate and what is shown of it at present, which changes when it is renewed."""
 
     certificate: ServedCertificate
     shown: Pair

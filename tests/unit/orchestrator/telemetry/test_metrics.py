@@ -17,6 +17,7 @@ from orchestrator.state.by_instant import LEAST_CLEARED, ByInstant
 from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store
+from orchestrator.storage.stream_usage import StreamUsage
 from orchestrator.telemetry.measures import MOST_AT_ONCE, Measures
 from orchestrator.telemetry.metrics import Metrics
 from shared.ids import JobId, NodeId, execution_key
@@ -51,6 +52,9 @@ class Told:
             measures=self.measures,
             connection=connection,
             lease=Lease(connection, "o-1"),
+            bucket=lambda: None,
+            streams=StreamUsage(connection),
+            certificates={},
             clock=lambda: NOW,
         )
         self._revision = 0
