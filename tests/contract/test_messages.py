@@ -572,6 +572,10 @@ GOLDEN: list[tuple[Message, str]] = [
         Heartbeat(session="s", inputs=("0123456789abcdef",)),
         '{"type":"Heartbeat","session":"s","inputs":["0123456789abcdef"]}',
     ),
+    (
+        Heartbeat(session="s", sent_at=1764547200.5, disk_free=5, disk_size=9),
+        '{"type":"Heartbeat","session":"s","sent_at":1764547200.5,"disk_free":5,"disk_size":9}',
+    ),
     (Heartbeat(session="s", inputs=()), '{"type":"Heartbeat","session":"s","inputs":[]}'),
     (
         Heartbeat(session="s", publishing=3, waiting_for_s3=2),

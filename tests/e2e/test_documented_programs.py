@@ -18,8 +18,11 @@ from tests.servers import HOST
 from tests.tables_environment import tables_python
 
 PORT = "1234"
-PROGRAMS = ("import get_results", "import list_files", "Hello over HTTP", "import duckdb", "import nats", "put_data")
-"""What is in one of the examples in Python alone; each is run by a test below."""
+PROGRAMS = (
+    *("import get_results", "import list_files", "Hello over HTTP", "import duckdb", "import nats", "put_data"),
+    "OTLPSpanExporter",
+)
+"""What is in one of the examples in Python alone; each is run by a test below, and the last in test_tracing.py."""
 
 
 def _program(needle: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import nats
@@ -15,6 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from tests.e2e.stack import Stack, process_job
+from tests.e2e.test_documented_programs import _program, _run
 from tests.e2e.test_start_errors import _serve
 from tests.node_environment import node_python
 from tests.servers import HOST, free_ports
@@ -174,3 +176,17 @@ def test_tracing_without_its_packages_says_how_to_install_them(tmp_path_factory:
     assert done.returncode == 1
     assert "pip install 'tarpon-jobs[trace]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+async def test_a_documented_program_has_the_whole_job_below_its_own_span(
+    stack: Stack, collector: Collector, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(_start, stack, collector.endpoint)
+    program = _program("OTLPSpanExporter").replace("127.0.0.1:1234", f"{HOST}:{stack.api_port}")
+    environment = {"TARPON_API_KEY": "of-nobody", "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
+    job = (await asyncio.to_thread(_run, program, tmp_path, **environment)).strip()
+    await asyncio.to_thread(stack.wait_ended, job)
+    await eventually(lambda: {"nightly run", "job", "run"} <= set(collector.trace()), within=30, what="all spans")
+    spans = collector.trace()
+    assert spans["job"].parent_span_id == spans["nightly run"].span_id
+    assert {span.trace_id for span in spans.values()} == {spans["nightly run"].trace_id}

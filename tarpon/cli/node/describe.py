@@ -62,6 +62,8 @@ def description(node: "NodeState", now: datetime) -> str:
             "GPU free": f"{free.gpu} of {most.gpu}" if most.gpu else "",
             "Problems": "; ".join(info.problems),
         }
+    if node.warnings:
+        values["Warnings"] = "; ".join(f"{each.message} {each.hint} [{each.code}]" for each in node.warnings)
     return pairs(values)
 
 

@@ -10,7 +10,7 @@ from tarpon.cli.node.delete import delete
 from tarpon.cli.node.describe import describe
 from tarpon.cli.node.drain import drain, undrain
 from tarpon.cli.node.reject import approve, reject
-from tarpon.cli.node.table import nodes_table
+from tarpon.cli.node.table import nodes_table, warning_lines
 from tarpon.cli.node.token import rekey, token
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ node.add_command(token)
 @output_option
 @with_client
 async def list_nodes(client: "Client", *, wide: bool, output: str) -> None:
-    """List the nodes that the orchestrator knows, with their hosts and labels."""
+    """List the nodes that the orchestrator knows, with their hosts and labels, and what to see to, on stderr."""
     nodes = (await client.nodes()).nodes
     show(nodes, output, lambda: nodes_table(nodes, wide=wide))
+    if output == "table" and (told := warning_lines(nodes)):
+        click.echo(f"\n{told}", err=True)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from shared.data.plain_text import printable
 from shared.ids import short
 from shared.runtime.automatic_labels import NAME, OS_ARCH, OS_TYPE
 from tarpon.cli.console.output import size, table
@@ -20,6 +21,15 @@ def nodes_table(nodes: "Sequence[NodeState]", *, wide: bool = False) -> str:
         headings += ["CPU", "MEMORY", "DISK", "GPU", "VERSION"]
     rows = [[*_row(each), *(_more(each) if wide else ()), _labels(each.info.labels, every=wide)] for each in nodes]
     return table([*headings, "LABELS"], rows)
+
+
+def warning_lines(nodes: "Sequence[NodeState]") -> str:
+    """What an operator should see to, a line each with its code; nothing where all is well."""
+    return "\n".join(
+        printable(f"{short(node.info.node_id)}: {warning.message} {warning.hint} [{warning.code}]")
+        for node in nodes
+        for warning in node.warnings
+    )
 
 
 def _row(node: "NodeState") -> list[str]:

@@ -1,12 +1,14 @@
 """A node shows that it lives at its interval, and more often while there is progress of an upload to tell."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from compute.disk.disk_space import Space
 from compute.executions.execution import Activity, Execution
 from compute.executions.held import Executions
 from compute.journal.entry import new_entry
@@ -50,6 +52,7 @@ async def test_progress_is_told_while_there_is_some_and_then_life_alone_at_its_i
         lambda: Heartbeat(session="s", publishing=looked_at),
         interval_seconds=3600,
         has_progress=is_there_progress,
+        space=lambda: Space(free=5, size=9),
     )
     async with background(hearing=hear()):
         async with asyncio.timeout(5):
@@ -62,6 +65,8 @@ async def test_progress_is_told_while_there_is_some_and_then_life_alone_at_its_i
             seen = looked_at
             await eventually(lambda: looked_at > seen + 5)
             assert heard[-1].publishing <= seen + 1, "nothing is sent when there is nothing to tell"
+    assert (heard[-1].disk_free, heard[-1].disk_size) == (5, 9)
+    assert abs(heard[-1].sent_at - time.time()) < 60
 
 
 async def test_an_upload_that_stands_still_is_no_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

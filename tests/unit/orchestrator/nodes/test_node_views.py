@@ -97,6 +97,7 @@ def test_its_fields_have_the_names_of_the_reference(model: Model) -> None:
         "Namespaces": [],
         "JoinToken": "",
         "OverBudget": {},
+        "Warnings": [],
     }
 
 

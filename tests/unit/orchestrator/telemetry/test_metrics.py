@@ -10,9 +10,12 @@ from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from compute.upload.delivery import Trouble, UploadTotals
+from orchestrator.admission.tls.authority import CertificateUse, new_secret, read_secret, signing
+from orchestrator.admission.tls.certificates import LIFE, issue
+from orchestrator.admission.tls.served_certificate import Served
 from orchestrator.jobs.views import job_state
 from orchestrator.nodes.presence import Nodes
-from orchestrator.rules.records import ExecutionRecord, JobRecord, NodeRecord, SpecRecord, VerifiedResult
+from orchestrator.rules.records import BindingRecord, ExecutionRecord, JobRecord, NodeRecord, SpecRecord, VerifiedResult
 from orchestrator.state.by_instant import LEAST_CLEARED, ByInstant
 from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
@@ -20,6 +23,7 @@ from orchestrator.storage.store import Store
 from orchestrator.storage.stream_usage import StreamUsage
 from orchestrator.telemetry.measures import MOST_AT_ONCE, Measures
 from orchestrator.telemetry.metrics import Metrics
+from orchestrator.telemetry.surroundings import certificate_metrics
 from shared.ids import JobId, NodeId, execution_key
 from shared.jobs.spec import Job
 from shared.jobs.states import DesiredState, ExecutionState, JobState
@@ -27,6 +31,7 @@ from shared.messaging.transport import Connection
 from shared.protocol import subjects
 from shared.protocol.messages import Heartbeat, NodeInfo
 from shared.runtime.metrics import Distribution, Gauge, Histogram, Total, connection_metrics, exposition, plain
+from shared.settings.secret import Secret
 from tests.audit_logs import audit_in
 from tests.builders import new_execution, new_job_record, new_task
 
@@ -146,6 +151,41 @@ class TestTheState:
         told.measures.requests["GET", "/api/v1/orchestrator/jobs/{job}", "200"] += 1
         assert b"j-secret-name" not in exposition(told.metrics.collect())
         assert b"n-1" not in exposition(told.metrics.collect())
+
+
+class TestTheSurroundings:
+    def test_rejected_nodes_are_not_missed(self, told: Told) -> None:
+        info = NodeInfo(node_id=NODE, version="1")
+        told.feed(subjects.node_record(NODE), NodeRecord(info=info))
+        assert told.samples()["tarpon_nodes DISCONNECTED"] == 1
+        told.model.rejected[NODE] = BindingRecord(public_key="U", rejected=1)
+        assert told.samples()["tarpon_nodes DISCONNECTED"] == 0
+
+    def test_results_that_wait_are_those_of_connected_nodes(self, told: Told) -> None:
+        told.feed(subjects.node_record(NODE), NodeRecord(info=NodeInfo(node_id=NODE, version="1")))
+        assert told.samples()["tarpon_results_waiting_for_s3"] == 0
+        told.nodes.on_heartbeat(NODE, Heartbeat(session="s", waiting_for_s3=3))
+        assert told.samples()["tarpon_results_waiting_for_s3"] == 3
+        told.nodes.on_heartbeat(NODE, Heartbeat(session="s", waiting_for_s3=3, leaving=True))
+        assert told.samples()["tarpon_results_waiting_for_s3"] == 0
+
+    def test_warnings_are_counted_by_code(self, told: Told) -> None:
+        told.feed(subjects.node_record(NODE), NodeRecord(info=NodeInfo(node_id=NODE, version="of-old")))
+        told.nodes.on_heartbeat(NODE, Heartbeat(session="s"))
+        found = told.samples()
+        assert (found["tarpon_node_warnings NodeVersionDiffers"], found["tarpon_node_warnings NodeDiskFull"]) == (1, 0)
+
+    def test_the_end_of_a_certificate_is_that_of_the_one_shown_now(self) -> None:
+        authority, begun = read_secret(Secret(new_secret(b"0" * 32, now=1.7e9))), (1.7e9, 1.8e9)
+        pairs = [issue(signing(authority, CertificateUse.SERVERS, now=at), ("localhost",), now=at) for at in begun]
+        served = Served(None, pairs[0])  # type: ignore[arg-type]  # where it is does not matter
+        (before,) = certificate_metrics({"api": served})
+        served.shown = pairs[1]
+        (after,) = certificate_metrics({"api": served})
+        assert isinstance(before, Gauge)
+        assert isinstance(after, Gauge)
+        life = LIFE.total_seconds()
+        assert (before.values["api",], after.values["api",]) == (1.7e9 + life, 1.8e9 + life)
 
 
 class TestTheWork:

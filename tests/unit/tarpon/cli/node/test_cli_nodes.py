@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from msgspec.structs import replace
 
 from shared.jobs.capacity import Capacity
-from shared.protocol.rest_nodes import REQUESTER, ComputeNodeInfo, NodeInfoView, NodeState
+from shared.protocol.rest_nodes import REQUESTER, ComputeNodeInfo, NodeInfoView, NodeState, Problem
 from tarpon.cli.node.describe import description
-from tarpon.cli.node.table import nodes_table
+from tarpon.cli.node.table import nodes_table, warning_lines
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NODE = NodeState(info=NodeInfoView(node_id="n-1"), connection="CONNECTED")
@@ -35,6 +35,13 @@ def test_a_suspect_node_is_told_from_the_others() -> None:
 def test_why_a_node_is_suspect_is_shown_where_it_is() -> None:
     assert "(GPUNotGiven: driver/library version mismatch)" in description(SUSPECT, NOW)
     assert "Suspect" not in description(NODE, NOW)
+
+
+def test_what_an_operator_should_see_to_is_told_with_its_code() -> None:
+    warned = replace(NODE, warnings=(Problem(code="NodeClockOff", message="Its clock is off.", hint="Set it."),))
+    assert warning_lines([NODE, warned]) == "n-1: Its clock is off. Set it. [NodeClockOff]"
+    assert "Its clock is off. Set it. [NodeClockOff]" in description(warned, NOW)
+    assert not warning_lines([NODE])
 
 
 def test_an_orchestrator_is_shown_by_its_type_and_without_what_it_never_does() -> None:
