@@ -6,7 +6,12 @@ import shutil
 import pytest
 
 REQUIRED = "TESTS_REQUIRE_PROGRAMS"
-_PACKAGES = {"promtool": "prometheus", "bsdtar": "libarchive-tools", "systemd-analyze": "systemd", "systemd-sysusers": "systemd"}
+_PACKAGES = {
+    "promtool": "prometheus",
+    "bsdtar": "libarchive-tools",
+    "systemd-analyze": "systemd",
+    "systemd-sysusers": "systemd",
+}
 
 
 def require_program(name: str) -> str:
