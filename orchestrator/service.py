@@ -2,19 +2,16 @@
 
 import asyncio
 import errno
-import fcntl
 import gc
 import logging
-import os
 import socket
 import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from aiohttp import web
 from msgspec.structs import replace
@@ -25,7 +22,6 @@ from orchestrator.admission.bounds.held_back import HeldBack
 from orchestrator.admission.budgets import Budgets
 from orchestrator.admission.identities import Identities
 from orchestrator.admission.nats_accounts import KnownAccounts
-from orchestrator.admission.nats_config import ServerConfig, ServerTls
 from orchestrator.admission.node_keys import StoredNodeKeys
 from orchestrator.admission.secret_files import Secrets, SecretSources, left_join_secret, load_secrets
 from orchestrator.admission.sign_in.sign_in import SignIn
@@ -35,11 +31,13 @@ from orchestrator.api.app import Api
 from orchestrator.assembly import Assembly, assembled
 from orchestrator.audit.opening import audit_of
 from orchestrator.audit.recorder import Audit
+from orchestrator.data_folder import kept_name, locked
 from orchestrator.leader import Leader
 from orchestrator.nats_api.requests import Integrations
 from orchestrator.nats_servers.addresses import kept_addresses
+from orchestrator.nats_servers.opening import OpenedNats, opened_nats
 from orchestrator.nats_servers.renewal import renewing
-from orchestrator.nats_servers.server import STOP_SECONDS, NatsServer
+from orchestrator.nats_servers.server import STOP_SECONDS
 from orchestrator.nodes.disconnections import Disconnections
 from orchestrator.nodes.heartbeats import take_heartbeats
 from orchestrator.s3.bucket import Bucket
@@ -49,8 +47,7 @@ from orchestrator.storage import incarnation
 from orchestrator.storage.lease import CALL_SECONDS
 from orchestrator.storage.store import Store
 from shared.data.loopback_hosts import is_loopback_host
-from shared.errors import AlreadyRunning, ConfigurationInvalid, Damaged, PortTaken
-from shared.ids import is_safe_id
+from shared.errors import ConfigurationInvalid, PortTaken
 from shared.jobs.states import ExecutionState
 from shared.messaging.transport import Connection, connect
 from shared.protocol import subjects
@@ -88,18 +85,18 @@ async def run(
     directory = config.data_dir / "orchestrator"
     await asyncio.to_thread(durable.make_folder, directory)
     async with AsyncExitStack() as stack:
-        stack.enter_context(_locked(directory / "lock", config.data_dir))
+        stack.enter_context(locked(directory / "lock", config.data_dir))
         listening = stack.enter_context(_listening(config.api.host, config.api.port))
         local = stack.enter_context(local_listener(config.data_dir))
         secrets, encryption = await asyncio.to_thread(_prepared, config, own_node)
         stack.enter_context(kept_addresses(config.orchestrator, config.data_dir))
-        name = await asyncio.to_thread(_name, directory / "name")
+        name = await asyncio.to_thread(kept_name, directory / "name")
         audit = await stack.enter_async_context(audit_of(config, name))
         await stack.enter_async_context(background(audit=audit.run()))
         exported = open_tracing(config.tracing.endpoint, service="tarpon-orchestrator", name=name)
         tracing = await stack.enter_async_context(exported)
         locations = await stack.enter_async_context(_locations(config))
-        nats = await stack.enter_async_context(_nats(config, secrets, name, encryption))
+        nats = await stack.enter_async_context(opened_nats(config, secrets, name, encryption))
         budgets = Budgets(messages_per_second=float(config.orchestrator.node_manager.messages_per_second))
         connection = await stack.enter_async_context(_connected(nats, name, secrets))
         intake = await stack.enter_async_context(_intake(nats, name, secrets, budgets))
@@ -164,7 +161,7 @@ async def _signing_in(settings: Oauth2) -> AsyncIterator[SignIn | None]:
 
 @asynccontextmanager
 async def _letting_in(
-    assembly: Assembly, nats: "_Nats", secrets: Secrets, budgets: Budgets
+    assembly: Assembly, nats: OpenedNats, secrets: Secrets, budgets: Budgets
 ) -> AsyncIterator[Disconnections]:
     """Who connects is let in or not, and who may not be here any more is cut off."""
     admitting, accounts = asyncio.Event(), KnownAccounts()
@@ -190,19 +187,11 @@ async def _letting_in(
             yield disconnections
 
 
-class _Nats(NamedTuple):
-    """Where it is, for this process; `server` is our own, if it has one."""
-
-    servers: tuple[str, ...]
-    trust: ssl.SSLContext | None
-    server: NatsServer | None = None
-
-
-def _connected(nats: _Nats, name: str, secrets: Secrets) -> AbstractAsyncContextManager[Connection]:
+def _connected(nats: OpenedNats, name: str, secrets: Secrets) -> AbstractAsyncContextManager[Connection]:
     return connect(nats.servers, name=name, nkey_seed=secrets.orchestrator_seed.reveal(), trust=nats.trust)
 
 
-def _intake(nats: _Nats, name: str, secrets: Secrets, budgets: Budgets) -> AbstractAsyncContextManager[Connection]:
+def _intake(nats: OpenedNats, name: str, secrets: Secrets, budgets: Budgets) -> AbstractAsyncContextManager[Connection]:
     """A connection of its own for what nodes send: a server ends one over which more comes than can be read."""
     seed = secrets.orchestrator_seed.reveal()
     return connect(
@@ -274,17 +263,6 @@ def _check_anonymity(config: Config) -> None:
 
 
 @contextmanager
-def _locked(path: Path, data_dir: Path) -> Iterator[None]:
-    """Raise AlreadyRunning if another process works with the same data."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunning("orchestrator", str(data_dir)) from None
-        yield
-
-
-@contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
     """The API's socket, bound before anything is started. Raises PortTaken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -298,19 +276,6 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
                 raise PortTaken("The API", host, port, "API.Port") from error
             raise ConfigurationInvalid([f"API.Host {host!r}, API.Port {port}: {error.strerror}."]) from error
         yield listening
-
-
-def _name(path: Path) -> str:
-    """The orchestrator's name, the same at each start: it takes its own lease over after a crash."""
-    with suppress(FileNotFoundError):
-        if name := path.read_bytes().decode(errors="replace").strip():
-            if not is_safe_id(name):
-                told = f"{path} does not hold an orchestrator's name."
-                raise Damaged(told, hint="Remove the file, and it gets another one.")
-            return name
-    name = f"o-{os.urandom(8).hex()}"
-    durable.write(path, name.encode())
-    return name
 
 
 @asynccontextmanager
@@ -329,31 +294,6 @@ async def _locations(config: Config) -> AsyncIterator[Locations]:
     )
     async with bucket, background(bucket=bucket.run()), Locations(bucket) as locations:
         yield locations
-
-
-@asynccontextmanager
-async def _nats(config: Config, secrets: Secrets, name: str, encryption: Encryption) -> AsyncIterator[_Nats]:
-    """That of the settings, or a server of our own that runs meanwhile."""
-    settings = config.orchestrator
-    if settings.nats.servers:
-        yield _Nats(settings.nats.servers, encryption.trust)
-        return
-    server = NatsServer(
-        ServerConfig(
-            directory=config.data_dir / "orchestrator" / "nats",
-            host=settings.host,
-            port=settings.port,
-            server_name=name,
-            issuer=secrets.issuer_public_key,
-            orchestrator=secrets.orchestrator_public_key,
-            sync_interval=settings.nats.sync_interval,
-            tls=_server_tls(config, encryption),
-        ),
-        trust=encryption.trust,
-        binary=settings.nats.server_binary,
-    )
-    async with server, background(nats_server=server.supervise()):
-        yield _Nats((server.url,), encryption.trust, server)
 
 
 @asynccontextmanager
@@ -404,7 +344,7 @@ async def _admission(
 
 
 @asynccontextmanager
-async def _in_system_account(nats: _Nats, secrets: Secrets, admitting: asyncio.Event) -> AsyncIterator[Connection]:
+async def _in_system_account(nats: OpenedNats, secrets: Secrets, admitting: asyncio.Event) -> AsyncIterator[Connection]:
     """A connection that is made once there is somebody to let it in; where servers have no such account it never is."""
     seed, inbox = secrets.system_seed.reveal(), subjects.SYSTEM_INBOX
     async with connect(
@@ -438,18 +378,6 @@ def _prepared(config: Config, own_node: Secret) -> tuple[Secrets, Encryption]:
     secrets = _secrets(config, own_node)
     remember_earlier_version(config.data_dir)
     return secrets, prepare(config, secrets.authority, now=time.time())
-
-
-def _server_tls(config: Config, encryption: Encryption) -> ServerTls | None:
-    if (served := encryption.nats) is None:
-        return None
-    return ServerTls(
-        certificate=served.certificate.certificate.absolute(),
-        key=served.certificate.key.absolute(),
-        clients=encryption.nats_clients.taken.absolute() if encryption.nats_clients else None,
-        timeout=config.orchestrator.tls.server_timeout,
-        plain_too=encryption.nats_plain_too,
-    )
 
 
 def _is_quiet(model: Model) -> bool:

@@ -150,7 +150,7 @@ def _join_secret(sources: SecretSources) -> Secret:
     """None is made: nodes join with tokens."""
     if not sources.join_secret:
         file = sources.join_secret_file or left_join_secret(sources)
-        return Secret(_read(file)) if file else Secret()
+        return Secret(read_secret_file(file)) if file else Secret()
     if sources.join_secret_file is not None:
         raise SecretInvalid(
             "The join secret is given twice, as a text and as a file.",
@@ -191,14 +191,14 @@ def _new_authority() -> str:
 
 def _load(sources: SecretSources, given: Path | None, name: str, make: Callable[[], str]) -> Secret:
     if given is not None:
-        return Secret(_read(given))
+        return Secret(read_secret_file(given))
     path = sources.directory / name
     if not path.exists():
-        _create(path, make())
-    return Secret(_read(path))
+        create_secret(path, make())
+    return Secret(read_secret_file(path))
 
 
-def _create(path: Path, text: str) -> None:
+def create_secret(path: Path, text: str) -> None:
     """Make the file whole or not at all, and for good; where another process was first, its file stays."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -215,7 +215,7 @@ def _create(path: Path, text: str) -> None:
     durable.sync_folder(path.parent)
 
 
-def _read(path: Path) -> str:
+def read_secret_file(path: Path) -> str:
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)

@@ -58,7 +58,10 @@ OF_INPUTS = 5
 OF_NEEDS = 6
 """Of jobs that wait for others: a program that does not know of these would run them at once."""
 
-NEWEST_SCHEMA = OF_NEEDS
+OF_REFILLS = 7
+"""Of the mark of a state that is being restored: a program that does not know of it would decide by half of it."""
+
+NEWEST_SCHEMA = OF_REFILLS
 
 
 def schema_of(job: Job) -> int:
@@ -433,8 +436,11 @@ class SweepRecord(KeyedRecord, frozen=True, kw_only=True):
 
 
 class IncarnationRecord(KeyedRecord, frozen=True, kw_only=True):
+    """`unfinished` is a state that is being restored: not all of it is there yet."""
+
     incarnation: str
     since: int
+    unfinished: bool = False
 
     @property
     def key(self) -> str:

@@ -78,6 +78,8 @@ class Model:
         self.data = SentData()
         #: Which incarnation of the state this is; empty where it was never restored.
         self.incarnation = ""
+        #: Whether the state is being restored: not all of it is there yet.
+        self.unfinished = False
         #: The revision up to which all was fed in order: an older record that is not known has been removed.
         self.followed = 0
         #: Jobs in the orders in which they are listed.
@@ -162,7 +164,7 @@ class Model:
             case DataRecord():
                 self.data.put(record)
             case IncarnationRecord():
-                self.incarnation = record.incarnation
+                self.incarnation, self.unfinished = record.incarnation, record.unfinished
             case NameRecord() | SweepRecord():
                 pass  # the latter is read where it is stored; names are known by their job records
             case _:

@@ -8,6 +8,7 @@ themselves: keys that a decision determines, and revisions.
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -39,6 +40,7 @@ class Lease:
 
     def __init__(self, connection: Connection, holder: str) -> None:
         self.leader = ""
+        self._seen_at = -math.inf
         self._connection = connection
         self._holder = holder
         self._session = os.urandom(8).hex()
@@ -51,6 +53,11 @@ class Lease:
         """Whether this orchestrator leads at this moment."""
         return _now() < self._leads_until
 
+    @property
+    def is_led(self) -> bool:
+        """Whether this orchestrator leads, or another one was seen to a short time ago."""
+        return self.is_held or _now() - self._seen_at < LEASE_SECONDS
+
     def check(self) -> None:
         """Raise MessagingUnavailable unless this orchestrator leads."""
         if not self.is_held:
@@ -62,7 +69,7 @@ class Lease:
         The lease is neither asked for nor kept while `may` is false.
         """
         while True:
-            if not may() or not await self._acquire():
+            if not await (self._acquire() if may() else self._look()):
                 await asyncio.sleep(TRY_SECONDS)
                 continue
             _log.info("This orchestrator leads.")
@@ -92,6 +99,20 @@ class Lease:
         self.leader, self._may_inherit, self._leads_until = self._holder, False, sent + LEAD_SECONDS
         return True
 
+    async def _look(self) -> bool:
+        """See whether another orchestrator leads, where this one may not: it does not lead afterwards."""
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                bucket = await raising_cancellation(
+                    self._connection.client.jetstream().key_value(subjects.LEASE_BUCKET)
+                )
+                entry = await raising_cancellation(bucket.get(subjects.LEASE_KEY))
+        except (nats.errors.Error, OSError, TimeoutError, MessagingUnavailable) as error:
+            _log.debug("The lease cannot be looked at: %r", error)
+            return False
+        self.leader, self._seen_at = (entry.value or b"").decode(errors="replace").partition(" ")[0], _now()
+        return False
+
     async def _claim(self, bucket: KeyValue) -> int:
         value = f"{self._holder} {self._session}"
         try:
@@ -99,7 +120,7 @@ class Lease:
         except nats.js.errors.KeyWrongLastSequenceError:
             entry = await bucket.get(subjects.LEASE_KEY)
             found = (entry.value or b"").decode(errors="replace")
-            self.leader = found.partition(" ")[0]
+            self.leader, self._seen_at = found.partition(" ")[0], _now()
             if found != value and not (self._may_inherit and self.leader == self._holder):
                 raise
             return await bucket.update(subjects.LEASE_KEY, value.encode(), last=entry.revision)

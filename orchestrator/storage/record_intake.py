@@ -28,11 +28,11 @@ class RecordsNotTaken(Unavailable):
 
 
 class RecordIntake:
-    """`failures` counts what failed; `newer_schema` is whether a newer program has written something."""
+    """`failures` counts what failed; `newer_key` is of a record that a newer program has written, if there is one."""
 
     def __init__(self, model: Model) -> None:
         self.failures = 0
-        self.newer_schema = False
+        self.newer_key = ""
         self.writing: dict[str, tuple[bytes, Record]] = {}
         """What is on its way, by key: the feed often tells of it before the answer comes, and it need not be read."""
         self._model = model
@@ -85,13 +85,18 @@ class RecordIntake:
         self._failed.pop(key, None)
 
     def _heed_schema(self, key: str) -> None:
-        if not self.newer_schema:
-            self.newer_schema = True
+        if not self.newer_key:
+            self.newer_key = key
             _log.error("A newer version of Tarpon has written %s. This one answers, but decides nothing any more.", key)
 
     def is_unread(self, key: str) -> bool:
         """Whether something is stored under this key that is not in the model, and is left alone."""
         return key in self._unread
+
+    @property
+    def newer_schema(self) -> bool:
+        """Whether a newer program has written something."""
+        return bool(self.newer_key)
 
     def check(self) -> None:
         """Raise RecordsNotTaken while something that could be read is missing."""

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -39,7 +39,7 @@ from orchestrator.storage.removal_marks import (
 from orchestrator.storage.returned_records import ReturnedRecords
 from orchestrator.storage.standstill import Standstill
 from orchestrator.storage.streams import set_up_streams
-from shared.errors import MessagingFull, MessagingUnavailable, MessagingUnfit, NotReady, RevisionConflict
+from shared.errors import MessagingFull, MessagingUnavailable, MessagingUnfit, NotReady, RevisionConflict, Unavailable
 from shared.messaging.transport import Connection
 from shared.protocol import subjects
 from shared.runtime.aio import first_of, raising_cancellation
@@ -58,15 +58,39 @@ _STREAM = f"KV_{subjects.STATE_BUCKET}"
 _PREFIX = f"$KV.{subjects.STATE_BUCKET}."
 
 
+class StateUnfinished(Unavailable):
+    def __init__(self) -> None:
+        super().__init__(
+            "The state is being restored, or that was interrupted: not all of it is there, so nothing is decided.",
+            hint="Where `tarpon admin restore` or `rebuild` does not run any more, stop the orchestrators, run it once"
+            " more, and start them again.",
+        )
+
+
+class StateNewer(Unavailable):
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"A later version of Tarpon has written this state ({key}), so this one decides nothing: it would drop what"
+            " it does not know.",
+            hint="Start the version that wrote it again, or a later one; or restore a backup that this one has taken.",
+        )
+
+
 class Store:
     """Reads and writes records; `ready` is set once the model holds everything that was stored before.
 
     `replicas` is on how many servers streams and buckets are that are made here, `mark_seconds` how long the removal
-    of a record is told.
+    of a record is told, `is_led` whether any orchestrator leads.
     """
 
     def __init__(
-        self, connection: Connection, model: Model, *, replicas: int = 1, mark_seconds: float = MARK_SECONDS
+        self,
+        connection: Connection,
+        model: Model,
+        *,
+        replicas: int = 1,
+        mark_seconds: float = MARK_SECONDS,
+        is_led: Callable[[], bool] = lambda: True,
     ) -> None:
         self.model = model
         self.returned = ReturnedRecords()
@@ -74,6 +98,7 @@ class Store:
         self._problem: MessagingUnavailable | None = None
         """Why what is stored cannot be followed."""
         self._connection = connection
+        self._is_led = is_led
         self._replicas = replicas
         self._removing = Removing(connection, _STREAM, seconds=mark_seconds, timeout=WRITE_SECONDS)
         self._atomic = AtomicWrites(connection, _STREAM, timeout=WRITE_SECONDS)
@@ -413,8 +438,8 @@ class Store:
 
     @property
     def may_decide(self) -> bool:
-        """Whether all is read, and nothing is of a newer program, of whose records this one would drop parts."""
-        return self.ready.is_set() and not self._intake.newer_schema
+        """Whether all is there and read, and nothing is of a newer program, of whose records this one drops parts."""
+        return self.ready.is_set() and not self._intake.newer_schema and not self.model.unfinished
 
     @property
     def failures(self) -> int:
@@ -430,10 +455,17 @@ class Store:
         self._intake.check()
 
     def check_ready(self) -> None:
-        """Raise NotReady, MessagingFull or MessagingUnfit until the model holds everything that was stored before."""
+        """Raise NotReady, MessagingFull or MessagingUnfit until the model holds everything that was stored before.
+
+        Also StateUnfinished, and StateNewer where nobody else leads either.
+        """
         if not self.ready.is_set():
             if isinstance(self._problem, MessagingFull | MessagingUnfit):
                 raise type(self._problem)(self._problem.message, hint=self._problem.hint)
             why = self._connection.problem
             hint = f"{why[0].upper()}{why[1:]}." if why else "Try again in a moment."
             raise NotReady("The orchestrator is still reading its state.", hint=hint)
+        if self.model.unfinished:
+            raise StateUnfinished
+        if self._intake.newer_schema and not self._is_led():
+            raise StateNewer(self._intake.newer_key)

@@ -8,10 +8,12 @@ import pytest
 from orchestrator.rules.frozen_inputs import EVERY_PART, FrozenSource
 from orchestrator.rules.join_tokens import approved, binding_by
 from orchestrator.rules.records import (
+    OF_REFILLS,
     BindingRecord,
     DataRecord,
     ExecutionRecord,
     Failure,
+    IncarnationRecord,
     JobRecord,
     JoinClaim,
     NamespaceRecord,
@@ -302,3 +304,11 @@ def test_a_job_with_inputs_is_left_alone_by_programs_that_would_drop_them() -> N
     source = {"Source": {"Type": "inline", "Params": {"Content": "a"}}, "Target": "/in"}
     task = {"Name": "main", "Engine": {"Type": "noop"}, "InputSources": [source]}
     assert schema_of(msgspec.convert({"Tasks": [task]}, Job)) == 5
+
+
+def test_a_state_that_is_being_restored_stops_programs_that_do_not_know_of_that() -> None:
+    begun = decode_record("incarnation.current", b'{"schema":7,"incarnation":"0a","since":1,"unfinished":true}')
+    ended = decode_record("incarnation.current", b'{"schema":2,"incarnation":"0a","since":1}')
+    assert isinstance(begun, IncarnationRecord)
+    assert isinstance(ended, IncarnationRecord)
+    assert (begun.schema, begun.unfinished, ended.unfinished) == (OF_REFILLS, True, False)

@@ -124,12 +124,15 @@ class Stack:
         publisher: Mapping[str, str] | None = None,
         aws: Mapping[str, str] | None = None,
         ready: bool = True,
+        started: bool = True,
         flags: Sequence[str] = (),
         role: Sequence[str] = ("--orchestrator",),
         join_secret: bool = True,
         **settings: str,
     ) -> Service:
         """`aws` are the variables with its credentials; `settings` have `_` for `.` in their names.
+
+        One that is not `started` is for commands with its settings.
 
         It has a join secret, so that nodes can be started without a token for each, unless that is not wanted.
         """
@@ -148,8 +151,9 @@ class Stack:
         self.environments.append(environment)
         command = [sys.executable, "-m", "tarpon", "serve", *role, *flags, *_flags(values)]
         self.orchestrator = Service(command, environment, self.root / "orchestrator.log")
-        self.orchestrator.start()
-        if ready:
+        if started:
+            self.orchestrator.start()
+        if started and ready:
             self.wait_ready()
         return self.orchestrator
 

@@ -13,7 +13,7 @@ from orchestrator.storage import lease as lease_module
 from orchestrator.storage.leaders_store import LeadersStore
 from orchestrator.storage.lease import Lease
 from orchestrator.storage.removal_marks import MARK_SECONDS
-from orchestrator.storage.store import Store
+from orchestrator.storage.store import StateNewer, Store
 from orchestrator.storage.streams import has_reports_consumer, restart_reports_consumer
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.ids import NodeId
@@ -112,6 +112,14 @@ class TestLease:
             await eventually(lambda: len(asked) == 3)
             assert not any(asked)
 
+    async def test_one_that_must_not_decide_knows_whether_another_one_does(self, bus: Bus) -> None:
+        lease, leading = Lease(bus.connection, "o-1"), Lease(bus.connection, "o-2")
+        async with background(lease=lease.lead(_for_ever, may=lambda: False)):
+            async with background(leading=leading.lead(_for_ever)):
+                await eventually(lambda: lease.is_led and lease.leader == "o-2")
+            await leading.resign()
+            await eventually(lambda: not lease.is_led)
+
 
 class TestStore:
     async def test_what_another_stored_is_known_after_catching_up(self, any_bus: Bus) -> None:
@@ -153,7 +161,19 @@ class TestStore:
             newer = msgspec.json.encode(BindingRecord(public_key="U", schema=NEWEST_SCHEMA + 1))
             await (await bus.bucket()).create(KEY, newer)
             await store.catch_up()
+            store.check_ready()  # another one leads, as far as is known
             assert not store.may_decide
+
+    async def test_a_program_that_is_older_says_so_where_nobody_leads(self, bus: Bus) -> None:
+        store = Store(bus.connection, Model(max_attempts=1), is_led=lambda: False)
+        async with background(state=store.keep_model()):
+            await store.ready.wait()
+            store.check_ready()
+            newer = msgspec.json.encode(BindingRecord(public_key="U", schema=NEWEST_SCHEMA + 1))
+            await (await bus.bucket()).create(KEY, newer)
+            await store.catch_up()
+            with pytest.raises(StateNewer):
+                store.check_ready()
 
     async def test_it_can_be_told_whether_reports_are_given_out(self, bus: Bus) -> None:
         assert not await has_reports_consumer(bus.jetstream)

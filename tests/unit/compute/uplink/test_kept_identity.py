@@ -6,7 +6,7 @@ import pytest
 
 from compute.uplink.identity import load_identity
 from compute.upload.journal import UploadJournal
-from orchestrator.service import _name
+from orchestrator.data_folder import kept_name
 from shared.errors import Damaged
 
 WRONG = [b"{", b"[]", b'{"id": 5}', b'{"id": "a b"}', b'{"id": "\xff"}', b"\xff\xfe"]
@@ -22,14 +22,14 @@ def test_a_node_says_which_file_does_not_hold_its_id(tmp_path: Path, content: by
 
 
 def test_an_orchestrator_keeps_its_name(tmp_path: Path) -> None:
-    assert _name(tmp_path / "name") == _name(tmp_path / "name")
+    assert kept_name(tmp_path / "name") == kept_name(tmp_path / "name")
 
 
 @pytest.mark.parametrize("content", [b"two words", b"a.b", b"*", b"\xff", b"x" * 65])
 def test_an_orchestrator_says_which_file_does_not_hold_its_name(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "name").write_bytes(content)
     with pytest.raises(Damaged, match="does not hold an orchestrator's name"):
-        _name(tmp_path / "name")
+        kept_name(tmp_path / "name")
 
 
 @pytest.mark.parametrize("content", [b"", b"[]\n", b'{"upload_id": 5}\n', b'{"upload_id": "\xff"}\n'])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.service import _name
+from orchestrator.data_folder import kept_name
 from shared.runtime import durable
 
 
@@ -33,6 +33,6 @@ def test_a_folder_is_made_with_its_parents_for_its_user_alone(tmp_path: Path) ->
 def test_an_orchestrator_without_a_name_takes_one_and_keeps_it(tmp_path: Path, left: str | None) -> None:
     if left is not None:
         (tmp_path / "name").write_text(left)
-    name = _name(tmp_path / "name")
+    name = kept_name(tmp_path / "name")
     assert name.startswith("o-")
-    assert _name(tmp_path / "name") == name
+    assert kept_name(tmp_path / "name") == name
