@@ -19,6 +19,7 @@ from compute.inputs.objects.cache import InputCache
 from compute.inputs.objects.downloads import Downloads
 from compute.inputs.objects.get import input_session
 from compute.inputs.objects.managed import ManagedInputs
+from compute.inputs.objects.small_gets import SmallGets
 from compute.inputs.order import InputOrder
 from shared.ids import ExecutionId
 from shared.jobs.spec import InputSource, SpecConfig, Task
@@ -64,7 +65,7 @@ async def read(url: str, size: int, count: int, folder: Path) -> dict[str, float
     keep_freed_memory()
     cache = InputCache.open(folder / "inputs", NO_LIMIT)
     async with input_session() as http:
-        downloads = Downloads(http, cache)
+        downloads = Downloads(http, SmallGets(), cache)
         inputs = Inputs({}, ManagedInputs(downloads, Desk(url, size, count).ask))
         first, second = order("e-1", folder), order("e-2", folder)
         cost = OwnCost()

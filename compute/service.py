@@ -33,6 +33,7 @@ from compute.inputs.objects.cache import InputCache
 from compute.inputs.objects.downloads import Downloads
 from compute.inputs.objects.get import input_session
 from compute.inputs.objects.managed import ManagedInputs
+from compute.inputs.objects.small_gets import SmallGets
 from compute.inputs.objects.told_inputs import ToldInputs
 from compute.inputs.objects.unpacking import unpack_result
 from compute.journal.entry import Phase
@@ -345,10 +346,12 @@ async def _downloading(config: Config, folder: Path) -> AsyncIterator[Downloads]
     cache = await asyncio.to_thread(_cache, config, folder)
     trust = await asyncio.to_thread(trusting_store, config.publishers.types.s3managed.ca_file)
     async with input_session(trust) as http, background(trimming=cache.keep_within_limit()):
-        downloads = Downloads(http, cache)
+        small_gets = SmallGets(trust)
+        downloads = Downloads(http, small_gets, cache)
         try:
             yield downloads
         finally:
+            small_gets.close()
             await finish(asyncio.to_thread(downloads.close), within=DRAIN_SECONDS)
 
 

@@ -23,6 +23,7 @@ from compute.inputs.objects.cache import InputCache
 from compute.inputs.objects.downloads import Downloads
 from compute.inputs.objects.get import input_session
 from compute.inputs.objects.managed import ManagedInputs
+from compute.inputs.objects.small_gets import SmallGets
 from compute.inputs.objects.views import Unpack
 from compute.inputs.order import InputOrder
 from shared.ids import ExecutionId
@@ -172,8 +173,10 @@ async def fetching(
     bucket = await asyncio.to_thread(bucket_of, server)
     async with FaultyS3(server.endpoint).serving() as s3, input_session() as http:
         cache = await asyncio.to_thread(InputCache.open, folder / "inputs", limit_bytes)
-        downloads = Downloads(http, cache, first_pause_seconds=0.01)
+        small_gets = SmallGets()
+        downloads = Downloads(http, small_gets, cache, first_pause_seconds=0.01)
         try:
             yield Fetching(Desk(s3, server, bucket, http), folder, downloads, unpack)
         finally:
+            small_gets.close()
             await asyncio.to_thread(downloads.close)

@@ -106,10 +106,6 @@ class InputCache:
         """As `place`, at a tenth of the cost."""
         return f"{self._root}/files/{name[:2]}/{name}"
 
-    def draft(self, name: str) -> str:
-        """Where a small file is written before it is in its place."""
-        return f"{self._root}/partial/{name}.new"
-
     def has(self, name: str, size_bytes: int) -> bool:
         """Whether the whole file is there, as far as is known. A file of another size is not trusted."""
         return self._sizes.get(name) == size_bytes
@@ -173,6 +169,22 @@ class InputCache:
             waiting.pop()
             if not waiting:
                 del self._turns[name]
+
+    @asynccontextmanager
+    async def free_turns(self, names: Iterable[str]) -> AsyncIterator[Collection[str]]:
+        """Those of the names that were nobody's turn, which all have now, without any waiting."""
+        lock = asyncio.Lock()
+        await lock.acquire()
+        mine: dict[str, list[None]] = {name: [None] for name in names if name not in self._turns}
+        self._turns.update((name, (lock, waiting)) for name, waiting in mine.items())
+        try:
+            yield mine.keys()
+        finally:
+            lock.release()
+            for name, waiting in mine.items():
+                waiting.pop()
+                if not waiting:
+                    del self._turns[name]
 
     async def trim(self, *, wanted_bytes: int = 0) -> None:
         """Remove what was not used for the longest time, until it is within its limit and the disk has so much left."""
@@ -243,8 +255,6 @@ class InputCache:
         durable.write(boot, boot_id().encode())
         for name in _FORGOTTEN:
             private_file.make_folder(self.root / name)
-        for draft in (self.root / "partial").glob("*.new"):
-            draft.unlink()
         self.views.open()
         self.sweep()
         for found in sorted(self._found()):

@@ -5,28 +5,29 @@ What all downloads of a node share bounds its memory: connections, and what is r
 
 import asyncio
 import hashlib
-import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import aiohttp
 
-from compute.disk.input_files import FILE_MODE
 from compute.disk.workspace import DISK_SECONDS
 from compute.inputs.failures import InputFailed
 from compute.inputs.objects.cache import InputCache
 from compute.inputs.objects.get import Changed, ObjectPart, get, receive
-from compute.inputs.objects.given import GivenFile
+from compute.inputs.objects.given import GivenBatch, GivenFile
 from compute.inputs.objects.partial_input import Becomes, PartialInput
 from compute.inputs.objects.patience import Patience, changed, damaged
+from compute.inputs.objects.small_downloads import SmallDownloads
+from compute.inputs.objects.small_files import SmallFile, SmallFiles
+from compute.inputs.objects.small_gets import SmallGets
 from compute.inputs.objects.stoppable import stoppable
 from compute.journal.write_batches import WriteBatches
 from compute.upload.delivery import FIRST_PAUSE_SECONDS
 from compute.upload.put import NotAnswered
+from shared.protocol.nodes.inputs import MAX_FILES_AT_ONCE
 from shared.runtime.aio import in_thread, pipelined, settled
 
 SMALL_BYTES = 256 << 10
@@ -37,24 +38,22 @@ STREAMS_OF_ONE = 8
 THREADS = 4
 COPIES = 2
 DAMAGED_TRIES = 2
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 T = TypeVar("T")
 
 OnBytes = Callable[[int], None]
 
 
-class SmallFile(NamedTuple):
-    draft: str
-    place: str
-    content: bytes
-
-
 class Downloads:
     """`close()` blocks until the threads have ended."""
 
     def __init__(
-        self, http: aiohttp.ClientSession, cache: InputCache, *, first_pause_seconds: float = FIRST_PAUSE_SECONDS
+        self,
+        http: aiohttp.ClientSession,
+        small_gets: SmallGets,
+        cache: InputCache,
+        *,
+        first_pause_seconds: float = FIRST_PAUSE_SECONDS,
     ) -> None:
         self.http = http
         self.cache = cache
@@ -64,10 +63,21 @@ class Downloads:
         """For what may take long, so that nothing that was read waits for it."""
         self.streams = asyncio.Semaphore(STREAMS)
         self._small = asyncio.Semaphore(SMALL_AT_ONCE)
-        self._writes: WriteBatches[SmallFile] = WriteBatches(self.threads, _Shards(cache).write)
+        files = SmallFiles()
+        self._small_downloads = SmallDownloads(small_gets, cache, files, self.threads)
+        self._writes: WriteBatches[SmallFile] = WriteBatches(self.threads, files.write)
 
     def __repr__(self) -> str:
         return f"<Downloads into {self.cache!r}>"
+
+    async def fetch_all(self, batch: GivenBatch, names: Mapping[int, str], on_bytes: OnBytes) -> None:
+        """Have files of the batch in the cache, each by its number there under its name. Else as `fetch`."""
+        come = await self._small_downloads.fetch(batch, names, on_bytes)
+
+        async def fetch(index: int) -> None:
+            await self.fetch(batch[index], names[index], on_bytes)
+
+        await pipelined([index for index in names if index not in come], fetch, at_once=MAX_FILES_AT_ONCE)
 
     async def fetch(self, given: GivenFile, name: str, on_bytes: OnBytes) -> None:
         """Have the file in the cache under this name. Raises InputFailed, OSError. When cancelled nothing goes on."""
@@ -94,7 +104,7 @@ class Downloads:
         for _ in range(DAMAGED_TRIES):
             content = await self._small_content(given)
             if not file.sha256 or hashlib.sha256(content).hexdigest() == file.sha256.lower():
-                written = self._writes.add(SmallFile(self.cache.draft(name), self.cache.file(name), content))
+                written = self._writes.add(SmallFile(self.cache.file(name), content))
                 await settled(written, within=DISK_SECONDS)
                 return
         raise damaged(given)
@@ -218,31 +228,3 @@ class _Sink:
             await settled(writing, within=DISK_SECONDS)
             self.at += self._writing_bytes
             self._on_bytes(self._writing_bytes)
-
-
-class _Shards:
-    """Writes small files into their places; it remembers which folders there are."""
-
-    def __init__(self, cache: InputCache) -> None:
-        self._cache = cache
-        self._made: set[str] = set()
-
-    def write(self, *files: SmallFile) -> None:
-        """Blocks. Raises OSError."""
-        for file in files:
-            folder = file.place.rpartition("/")[0]
-            if folder not in self._made:
-                Path(folder).mkdir(mode=0o700, exist_ok=True)
-                self._made.add(folder)
-            descriptor = os.open(file.draft, _FLAGS, FILE_MODE)
-            try:
-                _write_all(descriptor, file.content)
-            finally:
-                os.close(descriptor)
-            os.rename(file.draft, file.place)  # noqa: PTH104  # a third of the cost, and there are very many
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    written = 0
-    while written < len(content):
-        written += os.write(descriptor, content[written:])

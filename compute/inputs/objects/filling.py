@@ -1,19 +1,19 @@
 """Filling of places: the files of some inputs of a task come into the node's cache, and from there to where they go."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from compute.inputs.failures import InputFailed
 from compute.inputs.objects.downloads import Downloads
-from compute.inputs.objects.given import GivenBatch, GivenFile, GivenInputs
+from compute.inputs.objects.given import GivenBatch, GivenInputs
 from compute.inputs.objects.progress import FetchProgress
 from compute.inputs.objects.stoppable import stoppable
 from compute.inputs.objects.views import InputViews, ViewedFile
 from compute.inputs.places import InputPlace
 from shared.ids import ExecutionId
 from shared.jobs.states import FailureReason
-from shared.protocol.nodes.inputs import MAX_FILES_AT_ONCE, kept_name
+from shared.protocol.nodes.inputs import InputFile, kept_name
 from shared.runtime.aio import pipelined
 
 BATCHES_AT_ONCE = 3
@@ -59,8 +59,8 @@ class Filling:
         with self._cache.pinned(names.values()):
             wanted = chosen
             for _ in range(PLACE_TRIES):
-                await self._fetch_files(batch, names, wanted)
-                wanted = await self._place(batch, names, wanted)
+                new = await self._fetch_files(batch, names, wanted)
+                wanted = await self._place(batch, names, wanted, new)
                 if not wanted:
                     break
                 for index in wanted:
@@ -70,25 +70,26 @@ class Filling:
             self._cache.use(names.values())
         await self._drop_unnamed(batch, names)
 
-    async def _fetch_files(self, batch: GivenBatch, names: Mapping[int, str], wanted: Sequence[int]) -> None:
-        missing = []
+    async def _fetch_files(self, batch: GivenBatch, names: Mapping[int, str], wanted: Sequence[int]) -> Collection[int]:
+        """Those that were not there."""
+        missing = dict[int, str]()
         for index in wanted:
             size = batch.files[index].size
             if self._cache.has(names[index], size):
                 self._progress.came(size)
             else:
-                missing.append(index)
-
-        async def fetch(index: int) -> None:
-            await self._downloads.fetch(batch[index], names[index], self._progress.came)
+                missing[index] = names[index]
 
         if missing:
             await self._cache.trim(wanted_bytes=sum(batch.files[index].size for index in missing))
-            await pipelined(missing, fetch, at_once=MAX_FILES_AT_ONCE)
+            await self._downloads.fetch_all(batch, missing, self._progress.came)
+        return missing
 
-    async def _place(self, batch: GivenBatch, names: Mapping[int, str], wanted: Sequence[int]) -> list[int]:
+    async def _place(
+        self, batch: GivenBatch, names: Mapping[int, str], wanted: Sequence[int], new: Collection[int]
+    ) -> list[int]:
         """Those that have to be fetched again."""
-        files = [self._viewed(batch[index], names[index]) for index in wanted]
+        files = [self._viewed(batch.files[index], names[index], is_new=index in new) for index in wanted]
         async with self._placing:
             bad = await stoppable(partial(self._views.add, files), pool=self._downloads.copying)
         again = {wanted[number] for number in bad}
@@ -98,8 +99,7 @@ class Filling:
         self._progress.done(len(files) - len(bad))
         return sorted(again)
 
-    def _viewed(self, given: GivenFile, name: str) -> ViewedFile:
-        file = given.file
+    def _viewed(self, file: InputFile, name: str, *, is_new: bool) -> ViewedFile:
         return ViewedFile(
             place=self._places[file.source],
             path=file.path,
@@ -108,6 +108,7 @@ class Filling:
             executable=file.executable,
             archive=file.archive,
             members=file.members,
+            is_new=is_new,
         )
 
     def _name(self, batch: GivenBatch, index: int) -> str:

@@ -103,6 +103,12 @@ class GivenBatch:
     def __getitem__(self, index: int) -> "GivenFile":
         return GivenFile(self, index)
 
+    async def live(self, lifetime_seconds: float) -> None:
+        """Have URLs that live, if they had so long a life when they were asked for. A fresh one is always tried."""
+        left_seconds = self._asked_at + lifetime_seconds - time.monotonic()
+        if left_seconds < min(LEAST_SECONDS, lifetime_seconds / 2):
+            await self.renew(self._asked_at, "")
+
     async def renew(self, asked_at: float, s3_code: str) -> None:
         """Have URLs that are younger than those of then. Raises InputFailed."""
         async with self._renewing:
@@ -134,10 +140,8 @@ class GivenFile:
         return self.batch.trouble
 
     async def url(self) -> tuple[float, SignedUrl]:
-        """One that lives, and when it was asked for. A fresh one is always tried."""
-        url = self.file.url
-        if self.batch.asked_at + url.lifetime_seconds - time.monotonic() < min(LEAST_SECONDS, url.lifetime_seconds / 2):
-            await self.batch.renew(self.batch.asked_at, "")
+        """One that lives, and when it was asked for."""
+        await self.batch.live(self.file.url.lifetime_seconds)
         return self.batch.asked_at, self.file.url
 
     @property

@@ -30,7 +30,10 @@ may have as many bytes as is said; 0 is no limit. Blocks. Raises InputFailed, OS
 
 
 class ViewedFile(NamedTuple):
-    """A file of the cache, and what it becomes. `path` is below the place; empty where the place is the file itself."""
+    """A file of the cache, and what it becomes. `path` is below the place; empty where the place is the file itself.
+
+    One that `is_new` was written just now, so that neither its size nor its use is looked after.
+    """
 
     place: InputPlace
     path: str
@@ -39,6 +42,7 @@ class ViewedFile(NamedTuple):
     executable: bool = False
     archive: bool = False
     members: tuple[str, ...] = ()
+    is_new: bool = False
 
 
 class InputViews:
@@ -91,6 +95,8 @@ class InputViews:
                 copy_file(file.cached, target, mode, is_unwanted)
         except FileNotFoundError:
             return False
+        if file.is_new:
+            return True
         if os.lstat(target).st_size == file.size:
             _note_use(file.cached)
             return True

@@ -16,7 +16,7 @@ from compute.inputs.objects.managed import ManagedInputs
 from compute.inputs.objects.partial_input import PIECE_BYTES
 from shared.protocol.messages import NodeRequestAnswer, RequestRefused
 from shared.protocol.nodes.inputs import InputsRequest
-from tests.faulty_s3 import DENIED, EXPIRED, INTERNAL, SLOW_DOWN, TRUNCATE, Fault, Kind
+from tests.faulty_s3 import DENIED, EXPIRED, INTERNAL, PASS, SLOW_DOWN, TRUNCATE, Fault, Kind
 from tests.integration.fetching import Fetching, fetching
 from tests.servers import S3Server
 from tests.waiting import eventually
@@ -115,6 +115,33 @@ async def test_many_small_objects_come_in_batches_of_which_the_answers_may_be_sh
     assert len(bench.desk.asked) <= 8
 
 
+async def test_small_objects_come_once_for_executions_at_the_same_time(bench: Fetching) -> None:
+    for number in range(10):
+        await bench.desk.add(f"{number}", b"%d" % number)
+    async with asyncio.TaskGroup() as group:
+        for number in range(4):
+            group.create_task(bench.fetch(f"e-{number}"))
+    assert bench.gets == 10
+
+
+async def test_small_objects_come_whole_where_some_are_refused_or_cut_off(bench: Fetching) -> None:
+    wanted = {f"{number}": b"%d" % number * 100 for number in range(20)}
+    for path, content in wanted.items():
+        await bench.desk.add(path, content, is_hashed=True)
+    bench.s3.plan(Kind.OTHER, INTERNAL, TRUNCATE, PASS, EXPIRED, TRUNCATE, PASS, DENIED)
+    (mounted,) = await bench.fetch()
+    assert await asyncio.to_thread(contents, mounted.path) == wanted
+    assert bench.gets == 20 + 5
+
+
+async def test_one_of_many_small_objects_that_is_not_what_its_checksum_says_is_told(bench: Fetching) -> None:
+    for number in range(10):
+        await bench.desk.add(f"{number}", b"%d" % number, sha256="0" * 64 if number == 5 else "")
+    with pytest.raises(InputFailed, match=r"/5 is not what its checksum says") as told:
+        await bench.fetch()
+    assert told.value.reason == "InputDamaged"
+
+
 @pytest.mark.parametrize("content", [b"small" * 200, LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("fault", [INTERNAL, SLOW_DOWN, EXPIRED, DENIED, TRUNCATE], ids=lambda fault: str(fault.status))
 async def test_what_s3_refuses_for_now_is_read_in_the_end(bench: Fetching, content: bytes, fault: Fault) -> None:
@@ -152,7 +179,7 @@ async def test_no_task_gets_a_part_of_its_inputs_where_the_orchestrator_knows_le
 async def test_a_url_is_asked_for_again_once_for_all_that_wait_for_it_and_with_what_s3_said(bench: Fetching) -> None:
     for number in range(20):
         await bench.desk.add(f"{number}", b"%d" % number)
-    bench.s3.plan(Kind.OTHER, *[EXPIRED] * 20)
+    bench.s3.plan(Kind.OTHER, *[EXPIRED] * 40)  # all together, and each by itself
     await bench.fetch()
     assert len(bench.desk.asked) <= 1 + 20
     assert {each.s3_code for each in bench.desk.asked[1:]} == {"AccessDenied"}

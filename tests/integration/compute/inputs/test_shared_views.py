@@ -18,6 +18,7 @@ from compute.inputs.fetching import Inputs
 from compute.inputs.objects.cache import InputCache
 from compute.inputs.objects.downloads import Downloads
 from compute.inputs.objects.managed import ManagedInputs
+from compute.inputs.objects.small_gets import SmallGets
 from compute.inputs.objects.unpacking import unpack_result
 from shared.runtime.aio import pipelined
 from tests.faulty_s3 import DENIED, Fault, Kind
@@ -213,7 +214,7 @@ async def test_after_the_machine_went_down_a_view_is_given_to_nobody_and_goes_on
     cache = await asyncio.to_thread(InputCache.open, full.cache.root, 1 << 30)
     assert not mounted.path.exists()
     assert [name.endswith(".old") for name in views(full)] == [True]
-    with closing(Downloads(full.downloads.http, cache)) as downloads:
+    with closing(SmallGets()) as small_gets, closing(Downloads(full.downloads.http, small_gets, cache)) as downloads:
         full.inputs = Inputs({}, ManagedInputs(downloads, full.desk.ask))
         (again,) = await full.fetch("e-2")
     assert await read(again) == FILES
