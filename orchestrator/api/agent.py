@@ -1,5 +1,6 @@
 """Routes of the HTTP API that tell about the orchestrator itself."""
 
+from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 
@@ -122,6 +123,7 @@ class AgentRoutes:
                 leader=self._lease.leader,
                 publishers=rest_nodes.PublishersHealth(s3managed=publisher_health(self._locations, unfinished)),
                 audit=_audit_state(self._audit.health),
+                time=datetime.now(UTC),
             )
         )
 

@@ -207,11 +207,15 @@ class AuditState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class AgentNodeResponse(NodeInfoView, frozen=True, kw_only=True, rename="pascal"):
-    """`leader` is the id of the orchestrator that decides at present; empty if none is known."""
+    """`leader` is the id of the orchestrator that decides at present; empty if none is known.
+
+    `time` is what the clock of the one that answers shows.
+    """
 
     publishers: PublishersHealth = field(default_factory=PublishersHealth)
     leader: str = ""
     audit: AuditState | None = None
+    time: datetime | None = None
 
 
 class AgentConfigResponse(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,7 +28,7 @@ _LAZY = {
     "user": ("tarpon.cli.user:user", "Make, list and revoke users, who are known by API keys."),
     "auth": ("tarpon.cli.auth:auth", "Sign in with an account at an identity provider."),
     "audit": ("tarpon.cli.audit:audit", "Show who did what, and for whom URLs were signed."),
-    "admin": ("tarpon.cli.admin:admin", "Back up, restore and check what is stored."),
+    "admin": ("tarpon.cli.admin.group:admin", "Find out what is wrong; back up, restore and check what is stored."),
     "agent": ("tarpon.cli.agent:agent", "Ask the orchestrator about itself."),
     "config": ("tarpon.cli.settings.show:config", "Show settings and where they come from; change them."),
     "completion": ("tarpon.cli.completion:completion", "Print what makes a shell complete commands and options."),

@@ -16,6 +16,7 @@ class Exit(enum.IntEnum):
     STOPPED = 4
     INCOMPLETE = 5
     NOT_WHOLE = 6
+    UNHEALTHY = 7
     INTERRUPTED = 130
 
 
@@ -30,6 +31,7 @@ Exit codes:
     5  of `job get` and `job run --get`: the folder's file system cannot have
        some entries of the results; all others are there
     6  with --strict: the results are not whole
+    7  of `admin doctor`: something is wrong, and has to be mended
   130  interrupted
 
 \b
@@ -37,7 +39,7 @@ With --exit-code `job run` ends with the code of the job's task instead: of
 several parts with the highest one, of a task in a container that died by a
 signal with 128 and its number. A task of `exec` that somebody killed (KILL,
 TERM) has no code: it has failed, and is tried again. A job that fails without
-such a code, or with 0, ends it with 1, and what is above of 2 to 6 and 130 stays.
+such a code, or with 0, ends it with 1, and what is above of 2 to 7 and 130 stays.
 """
 
 

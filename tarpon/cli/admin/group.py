@@ -10,6 +10,7 @@ import click
 
 from shared.data.plain_text import printable
 from shared.errors import ExtraMissing
+from tarpon.cli.admin.doctor import doctor
 from tarpon.cli.console.commands import Group, given
 from tarpon.cli.console.output import output_option, pairs, show, size
 from tarpon.cli.console.progress import LiveLine
@@ -24,10 +25,14 @@ _FILE = click.argument("file", metavar="FILE", type=click.Path(path_type=Path, d
 
 @click.group(cls=Group)
 def admin() -> None:
-    """Back up, restore and check what is stored; run these where the orchestrator runs, as its user.
+    """Find out what is wrong with a machine; back up, restore and check what is stored.
 
-    They take the settings of the orchestrator (-c), and speak with NATS and the bucket themselves.
+    All but `doctor` are run where the orchestrator runs, as its user and with its settings (-c), and speak with NATS
+    and the bucket themselves.
     """
+
+
+admin.add_command(doctor)
 
 
 @admin.command()

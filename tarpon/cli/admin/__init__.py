@@ -1,0 +1,1 @@
+"""Commands that look after what an operator runs: one module for each."""
