@@ -41,7 +41,7 @@ _HUNG_UP = CLOSED
 _AWAY = (nats.errors.Error, OSError, TimeoutError, MessagingUnavailable)
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="pascal"):
+class ServerFinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="pascal"):
     """One thing that was looked at. Where it is not `good`, `hint` tells what to change."""
 
     server: str
@@ -55,11 +55,11 @@ class _Place(NamedTuple):
     secrets: Secrets
     trust: ssl.SSLContext | None = None
 
-    def good(self, message: str) -> Finding:
-        return Finding(server=self.server, good=True, message=message)
+    def good(self, message: str) -> ServerFinding:
+        return ServerFinding(server=self.server, good=True, message=message)
 
-    def bad(self, message: str, hint: str) -> Finding:
-        return Finding(server=self.server, good=False, message=message, hint=hint)
+    def bad(self, message: str, hint: str) -> ServerFinding:
+        return ServerFinding(server=self.server, good=False, message=message, hint=hint)
 
 
 class StandIn:
@@ -100,16 +100,18 @@ class StandIn:
         return f"<StandIn, {'asked' if self.asked else 'not asked yet'}>"
 
 
-async def check_nats(servers: Sequence[str], secrets: Secrets, trust: ssl.SSLContext | None = None) -> list[Finding]:
+async def check_nats(
+    servers: Sequence[str], secrets: Secrets, trust: ssl.SSLContext | None = None
+) -> list[ServerFinding]:
     """Everything that was found, of each server. `trust` is for addresses with tls://."""
-    found: list[Finding] = []
+    found: list[ServerFinding] = []
     for server in servers:
         is_encrypted = parse_nats_address(server).scheme == ENCRYPTED
         found += await _check(_Place(server, secrets, trust if is_encrypted else None))
     return found
 
 
-async def _check(place: _Place) -> list[Finding]:
+async def _check(place: _Place) -> list[ServerFinding]:
     seed = place.secrets.orchestrator_seed.reveal()
     async with connect((place.server,), name=ME, nkey_seed=seed, trust=place.trust, quiet=True) as own:
         if not await _is_connected(own):
@@ -145,7 +147,9 @@ async def _is_connected(connection: Connection) -> bool:
     return False
 
 
-async def _check_callout(place: _Place, own: Connection, accounts: Accounts, stack: AsyncExitStack) -> list[Finding]:
+async def _check_callout(
+    place: _Place, own: Connection, accounts: Accounts, stack: AsyncExitStack
+) -> list[ServerFinding]:
     """Whoever stands in stays until the stack is closed, since servers ask again when the system account is entered."""
     await stack.enter_async_context(background(echo=_echo(own)))
     stand_in, ready = StandIn(place.secrets, accounts), asyncio.Event()
@@ -206,7 +210,7 @@ async def _ignore(_: Exception) -> None:
     """It is raised as well."""
 
 
-async def _check_system(place: _Place, accounts: Accounts) -> list[Finding]:
+async def _check_system(place: _Place, accounts: Accounts) -> list[ServerFinding]:
     seed, inbox = place.secrets.system_seed.reveal(), subjects.SYSTEM_INBOX
     async with connect(
         (place.server,), name=ME, nkey_seed=seed, inbox_prefix=inbox, trust=place.trust, quiet=True

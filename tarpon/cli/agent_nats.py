@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.admission.secret_files import Secrets
-    from orchestrator.nats_servers.check import Finding
+    from orchestrator.nats_servers.check import ServerFinding
     from orchestrator.nats_servers.replicas import Kept
 
 
@@ -89,13 +89,13 @@ def _checked(urls: tuple[str, ...], *, encrypted: bool = False) -> tuple[str, ..
     return tuple((each.encrypted if encrypted else each).url for each in found)
 
 
-async def _check(servers: "Sequence[str]", secrets: "Secrets", trust: "ssl.SSLContext | None") -> "list[Finding]":
+async def _check(servers: "Sequence[str]", secrets: "Secrets", trust: "ssl.SSLContext | None") -> "list[ServerFinding]":
     from orchestrator.nats_servers.check import check_nats
 
     return await check_nats(servers, secrets, trust)
 
 
-def _line(finding: "Finding") -> str:
+def _line(finding: "ServerFinding") -> str:
     mark = "ok      " if finding.good else "PROBLEM "
     hint = f"\n        {finding.hint}" if finding.hint else ""
     return printable(f"{mark}{finding.server}: {finding.message}") + hint
