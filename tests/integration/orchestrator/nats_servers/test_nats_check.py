@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.admission.nats_config import render_accounts
 from orchestrator.admission.secret_files import Secrets, SecretSources, load_secrets
-from orchestrator.nats_servers.check import Finding, check_nats
+from orchestrator.nats_servers.check import ServerFinding, check_nats
 from orchestrator.nats_servers.replicas import connected_set_replicas
 from orchestrator.storage.streams import STREAMS
 from shared.errors import MessagingUnfit
@@ -23,11 +23,11 @@ def secrets_in(folder: Path) -> Secrets:
     return load_secrets(SecretSources(directory=folder / "secrets"))
 
 
-def problems(found: list[Finding]) -> list[str]:
+def problems(found: list[ServerFinding]) -> list[str]:
     return [each.message for each in found if not each.good]
 
 
-async def checked(folder: Path, change: Callable[[str], str]) -> list[Finding]:
+async def checked(folder: Path, change: Callable[[str], str]) -> list[ServerFinding]:
     """What is found on a server whose configuration is changed so, while no orchestrator runs."""
     secrets = secrets_in(folder)
     text = render_accounts(issuer=secrets.issuer_public_key, orchestrator=secrets.orchestrator_public_key)
