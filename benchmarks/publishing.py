@@ -14,13 +14,13 @@ from pathlib import Path
 import uvloop
 
 from benchmarks.meter import OwnCost
-from compute.archive.allocator import keep_freed_memory
 from compute.upload.grants import ExecutionGrants
 from compute.upload.put import upload_session
 from compute.upload.shared_limits import SharedLimits
 from compute.upload.upload import NotSent, Upload
 from shared.ids import ExecutionId
 from shared.protocol.messages import NodeRequestAnswer, UploadRequest, decode, encode, node_request_answers
+from shared.runtime.allocator import keep_freed_memory
 
 EXECUTION = ExecutionId("e-benchmark")
 MAX_ANSWER_BYTES = 4 << 20

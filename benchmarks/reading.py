@@ -12,7 +12,6 @@ import uvloop
 
 from benchmarks.generating_server import ETAG
 from benchmarks.meter import OwnCost
-from compute.archive.allocator import keep_freed_memory
 from compute.disk.workspace import Workspace
 from compute.inputs.fetching import Inputs
 from compute.inputs.objects.cache import InputCache
@@ -26,6 +25,7 @@ from shared.jobs.spec import InputSource, SpecConfig, Task
 from shared.protocol.messages import NodeRequestAnswer
 from shared.protocol.nodes.inputs import InputFile, InputList, InputsGiven, InputsRequest
 from shared.protocol.signed_url import SignedUrl
+from shared.runtime.allocator import keep_freed_memory
 
 NO_LIMIT = 1 << 50
 

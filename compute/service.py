@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from compute.archive.allocator import keep_freed_memory
 from compute.archive.small import SmallArchive
 from compute.disk.disk_space import DiskSpace
 from compute.disk.result_contents import ResultContents
@@ -66,6 +65,7 @@ from shared.protocol import subjects
 from shared.protocol.messages import encode
 from shared.runtime import durable
 from shared.runtime.aio import background, finish
+from shared.runtime.allocator import keep_freed_memory
 from shared.runtime.log_lines import about
 from shared.runtime.tls.client_certificate import keep_shown
 from shared.runtime.tls.trust import trusting_store

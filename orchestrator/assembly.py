@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from orchestrator.admission.bounds.company import Company
 from orchestrator.admission.budgets import Budgets
 from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.admission.tls.served_certificate import Served
@@ -58,6 +59,8 @@ class Assembly:
     lease: Lease
     traces: Traces
     measures: Measures
+    changing: Company
+    """Who changes something over any of the APIs."""
     submissions: Submissions
     joint_submissions: JointSubmissions
     removals: Removals
@@ -122,6 +125,7 @@ def assembled(
         lease=lease,
         traces=traces,
         measures=Measures(),
+        changing=Company(),
         submissions=submissions,
         joint_submissions=JointSubmissions(model, store, submissions),
         removals=Removals(model, store, submissions, locations, with_results=with_results),

@@ -64,7 +64,7 @@ class Api:
         settings, held_back = assembly.config.api, assembly.measures.held_back
         self._identities = Identities(self._users, settings.auth, Guesses(held_back))
         self._proxies = Proxies(settings.trusted_proxies)
-        self.shares = UserShares(settings.limits, held_back)
+        self.shares = UserShares(settings.limits, held_back, assembly.changing)
         self.listener = Listener(Connections(settings.limits, self._proxies, held_back))
         tokens = JoinTokens(
             assembly.model,

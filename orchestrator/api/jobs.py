@@ -1,6 +1,7 @@
 """The jobs of the HTTP API: submit, compare, list, describe, run again and stop them."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -20,12 +21,14 @@ from orchestrator.jobs import views
 from orchestrator.jobs.submissions import Submitted
 from orchestrator.storage.wall_clock import now_ns
 from shared.errors import InvalidInput
-from shared.jobs.spec import Job, JobView
+from shared.jobs.spec import Job
 from shared.protocol import job_problems, rest
 from shared.protocol.capabilities import READ_JOB, WRITE_JOB
 
 STORE_SECONDS = 15.0
 MAX_LIST_BYTES = 4 << 20
+ITEMS_OF_A_STEP = 50
+"""Of a list of jobs, which takes about a millisecond."""
 """Of the jobs in one answer, which are fewer than were asked for where more would be larger."""
 
 _INCLUDES = frozenset({"history", "executions"})
@@ -158,15 +161,17 @@ class JobRoutes:
         )
         self._model.find_out()
         found, token = job_page(self._model.lists, wanted, window)
-        items: list[JobView] = []
+        items: list[Any] = []
         size_bytes = 0
         for entry in found:
-            view = views.job_view(self._model, entry)
-            size_bytes += len(msgspec.json.encode(view))
+            view = msgspec.json.encode(views.job_view(self._model, entry))
+            size_bytes += len(view)
             if items and size_bytes > MAX_LIST_BYTES:
                 token = window.after_fewer(found, len(items))
                 break
-            items.append(view)
+            items.append(msgspec.Raw(view))
+            if len(items) % ITEMS_OF_A_STEP == 0:
+                await asyncio.sleep(0)  # others have their turn in between
         return answer(rest.ListJobsResponse(next_token=token, items=tuple(items)))
 
     async def get_job(self, request: web.Request) -> web.Response:

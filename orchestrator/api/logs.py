@@ -20,7 +20,7 @@ from orchestrator.state.job_entry import JobEntry
 from shared.errors import InvalidInput, TarponError
 from shared.protocol import rest
 from shared.protocol.capabilities import READ_JOB
-from shared.protocol.messages import ReadOutput
+from shared.protocol.messages import MAX_OUTPUT_CHUNK_BYTES, ReadOutput
 from shared.runtime.aio import first_of
 
 HEARTBEAT_SECONDS = 20.0
@@ -70,6 +70,7 @@ class LogRoutes:
         try:
             order = _order(entry, query)
             frames = _Frames(order)
+            await use.stream(MAX_OUTPUT_CHUNK_BYTES)  # before the node is asked: many readers may come at once
             async for piece in self._logs.pieces(order, follow=query.follow):
                 for frame in frames.of(piece):
                     await _send(socket, frame, use)

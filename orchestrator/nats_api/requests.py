@@ -16,6 +16,7 @@ import nats.errors
 from nats import micro
 from nats.micro.request import Request
 
+from orchestrator.admission.bounds.company import CHANGE_COST
 from orchestrator.admission.bounds.shares import TooManyRequests
 from orchestrator.admission.identities import principal_named
 from orchestrator.admission.principals import ALL_CAPABILITIES, Principal
@@ -87,6 +88,7 @@ class Integrations:
         self._audit = assembly.audit
         self._audited = NatsAudit(assembly.audit)
         self._held_back = assembly.measures.held_back
+        self._changing = assembly.changing
         self._per_second = assembly.config.api.limits.program_requests_per_second
         self._lines: Lines[Request] | None = None
         self.offered = asyncio.Event()
@@ -95,7 +97,14 @@ class Integrations:
         """Serve until cancelled."""
         number = 0
         async with asyncio.TaskGroup() as group:
-            lines = Lines(group, self._attend, self._held_back, per_second=self._per_second, clock=time.monotonic)
+            lines = Lines(
+                group,
+                self._attend,
+                _refuse_for_now,
+                self._held_back,
+                per_second=self._per_second,
+                clock=time.monotonic,
+            )
             self._lines = lines
             while True:
                 new = await self._connection.next_connection(number)
@@ -110,8 +119,7 @@ class Integrations:
     async def _offer(self, lines: Lines[Request]) -> None:
         async def take(request: Request) -> None:
             who = _who(request.subject)
-            if not lines.take(who, request, len(request.data)) and lines.tells_refusal(who):
-                await _refuse(request, TooManyRequests(f"program {who}", "makes too many requests", WAIT_SECONDS))
+            lines.take(who, request, len(request.data), cost=self._cost(who, request))
 
         service = await raising_cancellation(
             micro.add_service(
@@ -126,6 +134,13 @@ class Integrations:
             await raising_cancellation(api.add_endpoint(name=what.replace(".", "-"), subject=what, handler=take))
         await taken_in(self._connection.client)
         self.offered.set()
+
+    def _cost(self, who: str, request: Request) -> int:
+        """Beside other programs."""
+        if _NEEDS.get(request.subject.split(".", 4)[4]) != WRITE_JOB:
+            return 1
+        self._changing.note(f"program {who}")
+        return CHANGE_COST if self._changing.has_others(f"program {who}") else 1
 
     async def _attend(self, request: Request) -> None:
         try:
@@ -316,6 +331,10 @@ class Integrations:
 
     def __repr__(self) -> str:
         return f"<Integrations, {self._lines!r}>"
+
+
+async def _refuse_for_now(who: str, request: Request) -> None:
+    await _refuse(request, TooManyRequests(f"program {who}", "makes too many requests", WAIT_SECONDS))
 
 
 def _who(subject: str) -> str:

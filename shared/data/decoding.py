@@ -12,6 +12,7 @@ import re
 import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import msgspec
@@ -22,6 +23,10 @@ from shared.errors import InvalidDocument
 T = TypeVar("T")
 
 _LISTS = (list, tuple, set, frozenset)
+MAX_SUGGESTIONS = 100
+"""Of one document: further keys that are not known are told without what was probably meant."""
+MAX_PROBLEMS = 100
+"""Of one document: that there are more is told as well."""
 _WORDS = {
     "str": "a text",
     "int": "a whole number",
@@ -102,7 +107,7 @@ def decode(
     problems = [*known, *walk.duplicates]
     if unknown == "refuse":
         problems += [key.sentence("is not known") for key in walk.unknown]
-    wrong = list(_wrong(copy, type_, "", strict=strict))
+    wrong = list(islice(_wrong(copy, type_, "", strict=strict), MAX_PROBLEMS + 1))
     problems += [part.sentence for part in wrong]
     if problems:
         paths = {part.path for part in wrong}
@@ -232,7 +237,7 @@ class _Canonical:
             if item is None:
                 continue
             if field is None:
-                suggestion = close_match(str(key), (name.encode_name for name in names.values()))
+                suggestion = self._suggestion(str(key), names)
                 self.unknown.append(UnknownKey(path=_below(path, key), suggestion=suggestion))
                 suggested.add(suggestion)
             elif field.encode_name in copy:
@@ -241,6 +246,12 @@ class _Canonical:
                 copy[field.encode_name] = self.value(item, field.type, _below(path, field.encode_name))
         self.meant |= {_below(path, name) for name in suggested - copy.keys() - {""}}
         return copy
+
+    def _suggestion(self, key: str, names: "Mapping[str, msgspec.structs.FieldInfo]") -> str:
+        """For the first ones: to look for what was meant takes long, and a person reads no more of them."""
+        if len(self.unknown) >= MAX_SUGGESTIONS:
+            return ""
+        return close_match(key[:80], (name.encode_name for name in names.values()))
 
 
 def wrong_parts(data: Any, type_: Any, path: str, *, strict: bool) -> list[str]:
@@ -261,16 +272,24 @@ class _Part(NamedTuple):
 
 
 def _wrong(data: Any, type_: Any, path: str, *, strict: bool) -> Iterator[_Wrong]:
+    """One after the other: who takes only the first ones does not pay for the rest."""
     try:
         msgspec.convert(data, type_, strict=strict)
     except msgspec.ValidationError as error:
-        fitting = _fitting(data, type_)
-        missing = [_below(path, name) for name in _missing(data, fitting)]
-        found = [_Wrong(each, f"{each} is missing") for each in missing]
-        for part in _parts(data, fitting, path):
-            found += _wrong(part.value, part.type, part.path, strict=strict)
-        reason = explain(error, data, type_)
-        yield from found or [_Wrong(path, f"{path}: {reason}" if path else reason)]
+        reason = error
+    else:
+        return
+    fitting, is_whole = _fitting(data, type_), True
+    for name in _missing(data, fitting):
+        is_whole = False
+        yield _Wrong(_below(path, name), f"{_below(path, name)} is missing")
+    for part in _parts(data, fitting, path):
+        for each in _wrong(part.value, part.type, part.path, strict=strict):
+            is_whole = False
+            yield each
+    if is_whole:
+        told = explain(reason, data, type_)
+        yield _Wrong(path, f"{path}: {told}" if path else told)
 
 
 def _readable(data: Any, type_: Any, path: str, wrong: Collection[str]) -> Any:
@@ -345,6 +364,8 @@ def _below(path: str, key: Any) -> str:
 
 
 def invalid_document(what: str, problems: Sequence[str]) -> InvalidDocument:
+    if len(problems) > MAX_PROBLEMS:
+        problems = (*problems[:MAX_PROBLEMS], "there are more problems than these")
     if len(problems) == 1:
         return InvalidDocument(f"{what} is not valid: {problems[0]}", problems=problems)
     listed = "".join(f"\n  - {problem}" for problem in problems)

@@ -42,6 +42,9 @@ MAX_OUTPUT_CHUNK_BYTES = 128 << 10
 MAX_OUTPUT_PLACE = 1 << 60
 """No byte of stdout or stderr comes after it, and every file can be asked for this one."""
 
+OutputPlace = Annotated[int, msgspec.Meta(ge=0, le=2 * MAX_OUTPUT_PLACE)]
+"""A byte of stdout or stderr."""
+
 MAX_REPORTS = 256
 """How many reports one message may have; a node sends a quarter of them together."""
 MAX_FACTS = 1024
@@ -158,8 +161,8 @@ class OutputRead(Message, frozen=True, kw_only=True, tag="OutputRead"):
 
     stdout: bytes = b""
     stderr: bytes = b""
-    stdout_next: int
-    stderr_next: int
+    stdout_next: OutputPlace
+    stderr_next: OutputPlace
     is_over: bool = False
 
 
@@ -484,7 +487,8 @@ def decode(decoder: "msgspec.json.Decoder[M]", payload: bytes | msgspec.Raw) -> 
 def decode_of_node(decoder: "msgspec.json.Decoder[M]", payload: bytes | msgspec.Raw) -> M:
     """As `decode`, of what a node says: also unless its numbers are of 64 bits, as all that is stored must be."""
     message = decode(decoder, payload)
-    if not isinstance(message, Reports):  # each of them is read by itself
+    # Each of the reports is read by itself; the type of an OutputRead bounds all numbers of it, and it is large.
+    if not isinstance(message, Reports | OutputRead):
         try:
             plain_data.check_message(bytes(payload))
         except InvalidInput as error:

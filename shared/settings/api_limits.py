@@ -45,11 +45,15 @@ class ApiLimits(Struct, frozen=True, kw_only=True, rename="pascal"):
     streams_per_user: Annotated[
         Count, Meta(description="How many streams of events and logs one user may read at once.")
     ] = 128
+    streamed_bytes_per_second: Annotated[
+        Count, Meta(description="How many bytes all streams of events and logs of one user may bring together.")
+    ] = 16 << 20
     sent_bytes_per_second: Annotated[
         Count, Meta(description="How many bytes one user may send to the HTTP API, and four times as many at once.")
     ] = 8 << 20
     read_bytes_per_second: Annotated[
-        Count, Meta(description="How many bytes one user may read from it, and four times as many at once.")
+        Count,
+        Meta(description="How many bytes one user may read from it beside streams, and four times as many at once."),
     ] = 64 << 20
 
 

@@ -53,7 +53,7 @@ def serve(*, orchestrator: bool, compute: bool, restored: bool, data_dir: str | 
 
     import uvloop
 
-    from shared.runtime import garbage, log_lines
+    from shared.runtime import allocator, garbage, log_lines
     from shared.runtime.service_manager import ServiceManager
 
     manager = ServiceManager.of(os.environ)
@@ -61,6 +61,7 @@ def serve(*, orchestrator: bool, compute: bool, restored: bool, data_dir: str | 
         faulthandler.enable()  # it ends a process that hangs by SIGABRT, and then the log says where that was
     log_lines.set_up(config.logging.level, config.logging.mode)
     garbage.look_rarely()
+    allocator.give_freed_memory_back()  # a compute node, which packs results, says otherwise
     services: dict[str, Service] = {}
     if config.orchestrator.enabled or not config.compute.enabled:
         services["orchestrator"] = partial(_orchestrator(), restored=restored)

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from orchestrator.admission.bounds.company import Company
 from orchestrator.admission.bounds.held_back import Bound
 from orchestrator.admission.sign_in.sign_in import SignIn
 from orchestrator.admission.task_secrets import TaskSecrets
@@ -105,6 +106,7 @@ class FedApi:
             waits=JobWaits(self.model, self.nodes, unreachable=dict, leads=lambda: True),
             lease=Lease(connection, "o-test"),
             traces=traces,
+            changing=Company(),
             measures=self._measures,
             submissions=submissions,
             joint_submissions=JointSubmissions(self.model, self.store, submissions),

@@ -29,6 +29,12 @@ class Allowance:
         until = max(self._until.get(who, now), now) + cost * self._cost_seconds
         self._use(who, min(until, now + 2 * self._ahead_seconds), now)
 
+    def reserve(self, who: str, cost: float, now: float) -> float:
+        """Use so much up, and after how many seconds it is there: those who wait for it come one after the other."""
+        until = max(self._until.get(who, now), now) + cost * self._cost_seconds
+        self._use(who, until, now)
+        return max(0.0, until - now - self._ahead_seconds)
+
     def _use(self, who: str, until: float, now: float) -> None:
         self._until[who] = until
         if len(self._until) > self._most:

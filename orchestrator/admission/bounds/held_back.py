@@ -25,6 +25,7 @@ class Bound(enum.StrEnum):
     GUESSES = "guesses"
     STRANGERS = "strangers"
     REQUESTS = "requests"
+    TIME = "time"
     STREAMS = "streams"
     SENT_BYTES = "sent_bytes"
     READ_BYTES = "read_bytes"
@@ -38,6 +39,7 @@ _TOLD = {
     Bound.GUESSES: "shows too many wrong passwords, and has to wait",
     Bound.STRANGERS: "asks too much without a valid key, and has to wait",
     Bound.REQUESTS: "makes too many requests, and has to wait",
+    Bound.TIME: "asks for what takes much of the orchestrator's time, and has to wait",
     Bound.STREAMS: "reads too many streams at once, and gets no further ones",
     Bound.SENT_BYTES: "sends too many bytes, and has to wait",
     Bound.READ_BYTES: "reads too many bytes, and has to wait",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from orchestrator.admission.bounds.allowance import Allowance
+from orchestrator.admission.bounds.company import CHANGE_COST, Company
 from orchestrator.admission.bounds.held_back import Bound, HeldBack
 from shared.errors import TooMuchAtOnce
 from shared.settings.api_limits import ApiLimits
@@ -21,16 +22,20 @@ PATIENCE_SECONDS = 2.0
 REFUSAL_SECONDS = 1.0
 MOST_DELAYED = 512
 """Of one user or address; further ones are refused at once. Each has a connection of its own, or a proxy's."""
-IN_HAND = 32
+IN_HAND = 8
 """So many requests of one user are dealt with at once. Others of it wait, each in its own connection."""
 LARGE_BYTES = 64 << 10
 """A smaller body is not counted while it is there."""
+STREAM_BURST_BYTES = 1 << 20
+"""Of all streams of one user at once. What they all hand on in one moment holds up everybody else."""
 BODY_BYTES, BODY_BYTES_OF_ONE = 96 << 20, 32 << 20
 """Of large bodies that are there at once."""
 
 THREAD_SHARE, THREAD_SECONDS = 0.25, 1.0
 """Of a processor for what one user sends in large bodies, and so many seconds of it at once."""
 THREADS = 2
+LOOP_SHARE, LOOP_SECONDS = 0.25, 2.0
+"""Of the event loop's time for what one user asks, and so many seconds of it at once."""
 
 T = TypeVar("T")
 
@@ -56,34 +61,51 @@ class TooManyStreams(TooMuchAtOnce):
 class UserShares:
     """`clock` gives monotonic seconds."""
 
-    def __init__(self, limits: ApiLimits, held_back: HeldBack, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        limits: ApiLimits,
+        held_back: HeldBack,
+        changing: Company,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._most_streams = limits.streams_per_user
         self._held_back = held_back
+        self._changing = changing
         self._clock = clock
         self._requests = _allowance(limits.requests_per_second)
         self._strangers = _allowance(limits.strange_requests_per_second)
         self._sent = _allowance(limits.sent_bytes_per_second)
         self._read = _allowance(limits.read_bytes_per_second)
+        self._streamed = Allowance(float(limits.streamed_bytes_per_second), STREAM_BURST_BYTES)
         self._streams: Counter[str] = Counter()
         self._delayed: Counter[str] = Counter()
         self._in_hand: Counter[str] = Counter()
         self._lines: dict[str, deque[asyncio.Future[None]]] = {}
         self._bodies: Counter[str] = Counter()
         self._thought = Allowance(THREAD_SHARE, THREAD_SECONDS)
+        self._time = Allowance(LOOP_SHARE, LOOP_SECONDS)
         self._thinking: Counter[str] = Counter()
         self._locks: dict[str, asyncio.Lock] = {}
         self._threads = asyncio.Semaphore(THREADS)
         self._room: asyncio.Future[None] | None = None
         """Is there when a body waits for room, and done when some may have come."""
 
-    async def admit(self, who: str) -> None:
+    async def admit(self, who: str, *, changes: bool = False) -> None:
         """Wait until this user may ask once more. Raises TooManyRequests."""
-        await self._pass(self._requests, who, Bound.REQUESTS, "makes too many requests")
+        cost = self._cost(who, changes=changes)
+        await self._pass(self._requests, who, Bound.REQUESTS, "makes too many requests", cost=cost)
         for allowance, bound, what in (
+            (self._time, Bound.TIME, "asks for what takes too long"),
             (self._sent, Bound.SENT_BYTES, "sends too many bytes"),
             (self._read, Bound.READ_BYTES, "reads too many bytes"),
         ):
             await self._pass(allowance, who, bound, what, cost=0)
+
+    def _cost(self, who: str, *, changes: bool) -> int:
+        if not changes:
+            return 1
+        self._changing.note(who)
+        return CHANGE_COST if self._changing.has_others(who) else 1
 
     async def admit_stranger(self, origin: str) -> None:
         """The same for what shows no valid key."""
@@ -211,15 +233,18 @@ class UserShares:
             if who not in self._thinking:
                 del self._locks[who]
 
+    def on_time(self, who: str, seconds: float) -> None:
+        """So much of the event loop's time was taken for this user."""
+        self._time.charge(who, seconds, self._clock())
+
     def on_read(self, who: str, size: int) -> None:
         """So many bytes go to this user."""
         if size:
             self._read.charge(who, size, self._clock())
 
     async def stream(self, who: str, size: int) -> None:
-        """So many bytes of a stream are about to go to this user; wait until they may."""
-        self.on_read(who, size)
-        if wait := self._read.wait_seconds(who, self._clock()):
+        """So many bytes of a stream are about to go to this user; wait for their turn among all its streams'."""
+        if wait := self._streamed.reserve(who, size, self._clock()):
             self._held_back.note(Bound.READ_BYTES, who)
             await asyncio.sleep(wait)
 

@@ -9,6 +9,7 @@ from orchestrator.api.access.listener import Listener
 from orchestrator.api.access.use import RequestUse, use_key
 from orchestrator.api.bodies import MAX_BODY_BYTES
 from orchestrator.api.routes import Handler
+from shared.runtime.metering import metered
 
 ANY_BODY_BYTES = 2 * MAX_BODY_BYTES
 """Of one whose length is not told: its chunks take place, too."""
@@ -27,7 +28,7 @@ def bounding(shares: UserShares, listener: Listener, proxies: Proxies) -> Middle
             listener.connections.begin(peer, _body_bytes(request))
         response: web.StreamResponse | None = None
         try:
-            response = await handler(request)
+            response = await metered(handler(request), use.on_time)
             return response
         finally:
             use.end(response)

@@ -69,7 +69,7 @@ def identifying(
         principal: Principal | None = None
         try:
             principal = await _principal(request, identities, sign_in, use.origin)
-            await use.admit(principal, streams=route.streams)
+            await use.admit(principal, streams=route.streams, changes=route.is_change)
             if principal is ANONYMOUS:
                 refuse_led_here(request)
             if sign_in is not None and principal.kind == "person" and sign_in.is_first_use(principal):

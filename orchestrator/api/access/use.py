@@ -13,6 +13,9 @@ from orchestrator.api.access.connections import Connections, Peer
 
 T = TypeVar("T")
 
+TOLD_SECONDS = 0.0005
+"""Less of the event loop's time than that is not counted yet: most steps of a request take some microseconds."""
+
 
 class RequestUse:
     """`address` is from where it is asked, as far as is known, and `origin` the same as bounds count it.
@@ -28,6 +31,7 @@ class RequestUse:
         "_peer",
         "_sent",
         "_shares",
+        "_took",
         "address",
         "origin",
         "who",
@@ -42,15 +46,16 @@ class RequestUse:
         self._peer = peer
         self._body: tuple[str, int] | None = None
         self._sent = 0
+        self._took = 0.0
         self._has_turn = self._has_stream = False
 
-    async def admit(self, principal: Principal, *, streams: bool) -> None:
+    async def admit(self, principal: Principal, *, streams: bool, changes: bool = False) -> None:
         """It has been found out who asks: wait until that one may go on. Raises TooMuchAtOnce."""
         self.who = who = self._name(principal)
         self._shares.on_sent(who, self._sent)  # by whom nobody knew
         if self._peer is not None:
             self._connections.judged(self._peer, who)
-        await self._shares.admit(who)
+        await self._shares.admit(who, changes=changes)
         if streams:
             self._shares.open_stream(who)
             self._has_stream = True
@@ -86,6 +91,13 @@ class RequestUse:
         """What takes a processor for long."""
         return await self._shares.in_thread(self.who or self.origin, act)
 
+    def on_time(self, seconds: float) -> None:
+        """So much of the event loop's time was taken for it."""
+        self._took += seconds
+        if self._took >= TOLD_SECONDS:
+            self._shares.on_time(self.who or self.origin, self._took)
+            self._took = 0.0
+
     async def until_gone(self) -> web.StreamResponse:
         """Raises ConnectionAbortedError when the connection is lost, which aiohttp tells nobody who does not write."""
         gone = asyncio.Event()
@@ -99,6 +111,7 @@ class RequestUse:
         await self._shares.stream(self.who or self.origin, size)
 
     def end(self, response: web.StreamResponse | None) -> None:
+        self._shares.on_time(self.who or self.origin, self._took)
         if self._body is not None:
             self._shares.close_body(*self._body)
         if self._has_stream:

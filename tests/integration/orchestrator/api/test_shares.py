@@ -11,9 +11,12 @@ import pytest
 
 import tarpon
 from orchestrator.admission.bounds import shares
-from orchestrator.admission.bounds.held_back import Bound
+from orchestrator.admission.bounds.company import Company
+from orchestrator.admission.bounds.held_back import Bound, HeldBack
+from orchestrator.admission.bounds.shares import UserShares
 from shared.errors import RemoteError
 from shared.jobs.states import ExecutionState
+from shared.settings.api_limits import ApiLimits
 from tarpon.http import held_back
 from tests.api_keys import Keyed, keyed
 from tests.integration.fed_api import JOBS, FedApi
@@ -121,6 +124,54 @@ async def test_bytes_that_a_user_reads_are_bounded_and_others_read_on() -> None:
         assert (refused.status, refused.json["Code"]) == (429, "TooManyRequests")
         assert "reads too many bytes" in refused.json["Message"]
         assert (await fed.ask(JOBS, headers=second.bearer)).status == 200
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_who_takes_much_of_the_time_has_to_wait_and_others_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shares, "LOOP_SHARE", 1e-3)
+    monkeypatch.setattr(shares, "LOOP_SECONDS", 1e-3)
+    async with api_of_two() as (fed, first, second):
+        for number in range(2, 300):
+            fed.job(number)
+        refused = await answered(lambda: fed.ask(JOBS, headers=first.bearer), lambda each: each.status != 200)
+        assert (refused.status, refused.json["Code"]) == (429, "TooManyRequests")
+        assert refused.json["Message"].startswith("User maria asks for what takes too long;")
+        assert fed.held_back(Bound.TIME) == 1
+        assert (await fed.ask("/api/v1/agent/alive", headers=second.bearer)).status == 200
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_changes_count_more_while_others_make_some() -> None:
+    async def accepted(fed: FedApi, user: Keyed) -> int:
+        """How many bad submits are looked at before one is held back."""
+        statuses: list[int] = []
+        while 429 not in statuses:
+            statuses.append((await fed.ask(JOBS, "PUT", {"Job": {}}, headers=user.bearer)).status)
+        return len(statuses) - 1
+
+    async with api_of_two(requests_per_second=5) as (fed, first, second):
+        alone = await accepted(fed, first)
+        beside = await accepted(fed, second)
+        assert (alone, beside) >= (20, 4)
+        assert beside < alone / 2
+
+
+async def test_streams_of_a_user_take_turns() -> None:
+    made = UserShares(ApiLimits(streamed_bytes_per_second=shares.STREAM_BURST_BYTES * 10), HeldBack(), Company())
+    ended: list[int] = []
+
+    async def read(number: int) -> None:
+        await made.stream("maria", shares.STREAM_BURST_BYTES)
+        ended.append(number)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(4):
+            group.create_task(read(number))
+        await asyncio.sleep(0)
+        assert ended == [0]
+        await made.stream("jens", 1)
+        assert ended == [0]
+    assert ended == [0, 1, 2, 3]
 
 
 @pytest.mark.usefixtures("impatient")

@@ -17,11 +17,15 @@ class Answered:
 
     def __init__(self) -> None:
         self.begun: list[str] = []
+        self.refused: list[tuple[str, str]] = []
         self.may_end = asyncio.Event()
 
     async def answer(self, request: str) -> None:
         self.begun.append(request)
         await self.may_end.wait()
+
+    async def refuse(self, who: str, request: str) -> None:
+        self.refused.append((who, request))
 
 
 @asynccontextmanager
@@ -29,7 +33,11 @@ async def running(per_second: int = 1000) -> AsyncIterator[tuple[Lines[str], Ans
     answered, held_back = Answered(), HeldBack()
     async with asyncio.TaskGroup() as group:
         loop = asyncio.get_running_loop()
-        yield Lines(group, answered.answer, held_back, per_second=per_second, clock=loop.time), answered, held_back
+        yield (
+            Lines(group, answered.answer, answered.refuse, held_back, per_second=per_second, clock=loop.time),
+            answered,
+            held_back,
+        )
         answered.may_end.set()
 
 
@@ -37,8 +45,8 @@ async def test_a_program_that_asks_much_leaves_turns_to_others(monkeypatch: pyte
     monkeypatch.setattr(lines, "OF_ONE", 2)
     async with running() as (made, answered, _):
         for number in range(10):
-            assert made.take("greedy", f"g{number}", 1)
-        assert made.take("modest", "m0", 1)
+            made.take("greedy", f"g{number}", 1)
+        made.take("modest", "m0", 1)
         await eventually(lambda: len(answered.begun) == 3)
         assert answered.begun == ["g0", "g1", "m0"]
         answered.may_end.set()
@@ -50,10 +58,14 @@ async def test_a_line_takes_no_more_than_it_holds_in_number_and_in_bytes(monkeyp
     monkeypatch.setattr(lines, "OF_ONE", 1)
     monkeypatch.setattr(lines, "WAITING_OF_ONE", 3)
     monkeypatch.setattr(lines, "WAITING_BYTES_OF_ONE", 100)
-    async with running() as (made, _, held_back):
-        assert [made.take("greedy", "", 1) for _ in range(6)] == [True] * 4 + [False] * 2
-        assert [made.take("large", "", 60) for _ in range(3)] == [True, True, False]
-        assert made.take("modest", "", 1)
+    async with running() as (made, answered, held_back):
+        for number in range(6):
+            made.take("greedy", str(number), 1)
+        for number in range(3):
+            made.take("large", str(number), 60)
+        made.take("modest", "", 1)
+        await eventually(lambda: len(answered.refused) == 3)
+        assert answered.refused == [("greedy", "4"), ("greedy", "5"), ("large", "2")]
         assert held_back.in_all[Bound.NATS_REQUESTS] == 3
 
 
@@ -84,9 +96,10 @@ async def test_nothing_is_kept_of_a_program_without_requests() -> None:
 async def test_who_has_nothing_waiting_is_taken_however_much_others_have(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "WAITING", 3)
     async with running() as (made, answered, _):
-        taken = [made.take("greedy", f"g{number}", 1) for number in range(60)]
-        assert taken.count(True) < 60
-        assert made.take("modest", "m", 1)
+        for number in range(60):
+            made.take("greedy", f"g{number}", 1)
+        made.take("modest", "m", 1)
+        await eventually(lambda: answered.refused)
         await eventually(lambda: "m" in answered.begun)
 
 
@@ -105,3 +118,30 @@ async def test_nothing_is_kept_of_a_program_whose_line_is_full_and_empty(monkeyp
         answered.may_end.set()
         made.take("once", "", 1)
         await eventually(lambda: repr(made) == "<Lines, 0 in hand and 0 waiting of 0 programs>")
+
+
+async def test_what_waits_too_long_is_refused_and_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "OF_ONE", 1)
+    monkeypatch.setattr(lines, "LATE_SECONDS", 0.05)
+    async with running() as (made, answered, held_back):
+        for name in ("first", "late", "later"):
+            made.take("slow", name, 1)
+        await asyncio.sleep(0.1)
+        made.take("slow", "new", 1)
+        answered.may_end.set()
+        await eventually(lambda: len(answered.begun) == 2)
+        assert answered.begun == ["first", "new"]
+        assert answered.refused == [("slow", "late"), ("slow", "later")]
+        assert held_back.in_all[Bound.NATS_REQUESTS] == 2
+        await eventually(lambda: repr(made) == "<Lines, 0 in hand and 0 waiting of 0 programs>")
+
+
+async def test_what_costs_more_slows_a_program_sooner_beside_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "BURST_SECONDS", 1.0)
+    async with running(per_second=100) as (made, answered, held_back):
+        answered.may_end.set()
+        made.take("modest", "m", 1)
+        for _ in range(4):
+            made.take("greedy", "g", 1, cost=5)
+        await eventually(lambda: answered.begun.count("g") == 4)
+        assert held_back.in_all[Bound.NATS_REQUESTS] >= 1

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pytest
 
-from shared.data.decoding import UnknownKey, canonical, decode, load_yaml
+from shared.data.decoding import MAX_PROBLEMS, MAX_SUGGESTIONS, UnknownKey, canonical, decode, load_yaml
 from shared.errors import InvalidDocument
 
 
@@ -94,6 +94,16 @@ class TestKeys:
             "\n  - Tasks[0].Engin is not known; did you mean Engine?"
             "\n  - xyz is not known"
         )
+
+    def test_of_many_unknown_keys_only_the_first_are_looked_into(self) -> None:
+        _, unknown = canonical({f"nam{number}": 1 for number in range(1000)}, Job)
+        assert [key.suggestion for key in unknown] == ["Name"] * MAX_SUGGESTIONS + [""] * (1000 - MAX_SUGGESTIONS)
+
+    def test_of_many_problems_the_first_are_told_and_that_there_are_more(self) -> None:
+        said = refusal({"tasks": [{"env": {str(number): [] for number in range(1000)}}]}).splitlines()
+        assert len(said) == 1 + MAX_PROBLEMS + 1
+        assert said[1] == "  - Tasks[0].Env.0: expected a text, found a list"
+        assert said[-1] == "  - there are more problems than these"
 
     def test_unknown_keys_can_be_left_out_with_a_warning(self) -> None:
         job, warnings = decode({"nam": "a", "count": 2}, Job, what="the job", unknown="report")
