@@ -43,10 +43,11 @@ from shared.errors import (
     Unavailable,
     UnsafeArchive,
 )
+from shared.extraction.archive_index import IndexDamaged
+from shared.extraction.block_reading import TooMuchChosen
 from shared.extraction.room import NoSpaceForResult
-from tarpon.archive.archive_index import IndexDamaged
 from tarpon.archive.links import NotAFile
-from tarpon.archive.selection import FileNotInResult, TooMuchChosen
+from tarpon.archive.selection import FileNotInResult
 from tarpon.http.calls import NotAnOrchestrator
 from tarpon.http.credentials import KeyNotKnownThere, KeyNotSent
 from tarpon.http.live_logs import LogsCutOff

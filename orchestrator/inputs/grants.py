@@ -18,6 +18,7 @@ from orchestrator.audit.recorder import Audit, AuditUnwritable
 from orchestrator.inputs.contents import content_of, content_of_list
 from orchestrator.inputs.problems import named
 from orchestrator.inputs.shares import InputShares, ReadObject, SourceShare
+from orchestrator.rules.frozen_inputs import FrozenObject
 from orchestrator.rules.records import ExecutionRecord
 from orchestrator.s3.locations import Locations
 from orchestrator.s3.lookups import NotShown
@@ -27,7 +28,8 @@ from orchestrator.state.model import Model
 from shared.errors import Damaged, GrantRefused, StorageUnavailable
 from shared.ids import ExecutionId, NodeId
 from shared.protocol.messages import RequestRefused
-from shared.protocol.nodes.inputs import MAX_FILES_AT_ONCE, InputFile, InputList, InputsGiven, InputsRequest
+from shared.protocol.nodes.inputs import MAX_FILES_AT_ONCE, InputFile, InputIndex, InputList, InputsGiven, InputsRequest
+from shared.protocol.objects import index_key
 from shared.protocol.s3_errors import is_of_keys
 from shared.protocol.signed_url import SignedUrl
 
@@ -127,7 +129,8 @@ class InputGrants:
             first=max(request.first, 0),
             count=len(files),
         )
-        yield replace(told, object=places([place(read.location.bucket, read.object.key) for _, read in chosen]))
+        reads = [read for _, read in chosen] + [_index_of(read) for _, read in chosen if read.index_bytes]
+        yield replace(told, object=places([place(read.location.bucket, read.object.key) for read in reads]))
 
     def _entitled(self, sender: NodeId, execution: ExecutionId) -> ExecutionRecord:
         """The execution must exist, be this node's and go on. Raises GrantRefused, which tells strangers nothing."""
@@ -179,13 +182,16 @@ class InputGrants:
         urls: list[SignedUrl] = []
         for at in range(0, len(chosen), MAX_FILES_AT_ONCE):  # one bucket as a rule, and few in any case
             urls += await self._signed([each for _, each in chosen[at : at + MAX_FILES_AT_ONCE]])
+        indexed = [read for _, read in chosen if read.index_bytes]
+        indices = iter(await self._signed([_index_of(read) for read in indexed]))
         files: list[InputFile] = []
         room = MAX_ANSWER_CHARACTERS
         for (number, read), url in zip(chosen, urls, strict=True):
-            room -= len(url.url) + len(read.object.path) + len(read.object.key)
+            index = next(indices) if read.index_bytes else None
+            room -= len(url.url) + (len(index.url) if index else 0) + len(read.object.path) + len(read.object.key)
             if room < 0 and files:
                 break
-            files.append(_file(number, read, url))
+            files.append(_file(number, read, url, index))
         return tuple(files)
 
     async def _signed(self, reads: Sequence[ReadObject]) -> list[SignedUrl]:
@@ -222,7 +228,12 @@ def _list(share: SourceShare) -> InputList:
     )
 
 
-def _file(number: int, read: ReadObject, url: SignedUrl) -> InputFile:
+def _index_of(read: ReadObject) -> ReadObject:
+    """As an object of its own. Nothing is known of its ETag: its digest tells."""
+    return ReadObject(read.location, FrozenObject(key=index_key(read.object.key), size=read.index_bytes))
+
+
+def _file(number: int, read: ReadObject, url: SignedUrl, index: SignedUrl | None) -> InputFile:
     each = read.object
     return InputFile(
         source=number,
@@ -234,5 +245,6 @@ def _file(number: int, read: ReadObject, url: SignedUrl) -> InputFile:
         executable=each.executable,
         archive=read.archive,
         members=read.members,
+        index=InputIndex(size=read.index_bytes, sha256=read.index_sha256, url=index) if index is not None else None,
         url=url,
     )

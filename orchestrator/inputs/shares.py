@@ -34,12 +34,17 @@ class InputsUnknown(Damaged):
 
 
 class ReadObject(NamedTuple):
-    """One object, and how its bucket is reached. Of an `archive` a task sees what is in it, or these `members`."""
+    """One object, and how its bucket is reached. Of an `archive` a task sees what is in it, or these `members`.
+
+    The index beside that is told where a node needs it to find these, and is there.
+    """
 
     location: Location
     object: FrozenObject
     archive: bool = False
     members: tuple[str, ...] = ()
+    index_bytes: int = 0
+    index_sha256: str = ""
 
 
 class SourceShare(NamedTuple):

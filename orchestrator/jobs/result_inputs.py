@@ -115,7 +115,10 @@ def _read(record: ExecutionRecord, path: str, members: tuple[str, ...]) -> ReadO
         etag=f'"{record.result.etag.strip(QUOTE)}"',
         sha256=record.result.sha256,
     )
-    return ReadObject(record.location.at(""), archive, archive=True, members=members)
+    read = ReadObject(record.location.at(""), archive, archive=True, members=members)
+    if not members or not record.result.index_sha256:
+        return read
+    return read._replace(index_bytes=record.result.index_bytes, index_sha256=record.result.index_sha256)
 
 
 def _params(source: SpecConfig) -> ResultInputParams:

@@ -15,12 +15,12 @@ import aiohttp
 from msgspec.structs import replace
 
 from shared.extraction.announced import announced
+from shared.extraction.archive_index import Block, IndexReader
+from shared.extraction.block_reading import BlockReader, Cutter, WantedBlocks, spans_of
 from shared.extraction.gunzip import Gunzip
 from shared.extraction.member_names import components_of
 from shared.extraction.tar_reader import Member, MemberKind, TarReader
 from shared.protocol.rest import ResultParams
-from tarpon.archive.archive_index import Block, IndexReader
-from tarpon.archive.block_reading import BlockReader, Cutter, WantedBlocks, spans_of
 from tarpon.transfer.byte_ranges import CONNECTIONS, fetch_in_order
 from tarpon.transfer.download import Download, Renew, archive_download, archive_of, in_thread, index_of
 from tarpon.transfer.stored_object import RangesIgnored, StoredObject

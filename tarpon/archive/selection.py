@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from msgspec.structs import replace
 
 from shared.errors import InvalidInput, NotFound
+from shared.extraction.block_reading import TooMuchChosen
 from shared.extraction.tar_reader import Member, MemberKind
 
 NEAR_MATCHES = 5
@@ -27,15 +28,6 @@ class FileNotInResult(NotFound):
         super().__init__(
             f"Nothing in the result of job {job} matches {path[:160]!r}.",
             hint=f"{meant}`tarpon job files {job}` lists what there is.",
-        )
-
-
-class TooMuchChosen(InvalidInput):
-    """More of a result was chosen by paths than memory is meant for."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(
-            f"The paths take {what}.", hint="Take fewer, or the whole result: `tarpon job get JOB` without a path."
         )
 
 

@@ -5,8 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing
 
-import msgspec
-
+from shared.extraction.block_reading import ByteRange
 from shared.runtime.aio import first_leaf
 from tarpon.transfer.stored_object import PORTION_BYTES, StoredObject
 
@@ -15,13 +14,6 @@ RANGE_BYTES = 8 << 20
 
 Deliver = Callable[[int, bytes], Awaitable[None]]
 """Takes where a portion begins in the object, and the portion."""
-
-
-class ByteRange(msgspec.Struct, frozen=True):
-    """The bytes of an object from `start` up to `end`."""
-
-    start: int
-    end: int
 
 
 def pieces(spans: Iterable[ByteRange], *, range_bytes: int = RANGE_BYTES) -> Iterator[ByteRange]:

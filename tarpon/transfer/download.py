@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import aiohttp
 
 from shared.errors import Damaged, DigestMismatch
+from shared.extraction.block_reading import ByteRange
 from shared.protocol.rest import ResultParams
 from shared.runtime.aio import finish
-from tarpon.transfer.byte_ranges import CONNECTIONS, ByteRange, fetch_in_order
+from tarpon.transfer.byte_ranges import CONNECTIONS, fetch_in_order
 from tarpon.transfer.stored_object import RangesIgnored, StoredObject
 
 if TYPE_CHECKING:

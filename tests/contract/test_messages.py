@@ -79,7 +79,7 @@ from shared.protocol.messages import (
     decode,
     encode,
 )
-from shared.protocol.nodes.inputs import InputFile, InputList, InputsGiven, InputsRequest
+from shared.protocol.nodes.inputs import InputFile, InputIndex, InputList, InputsGiven, InputsRequest
 from shared.protocol.nodes.message import Message
 from shared.protocol.signed_url import SignedUrl
 
@@ -517,6 +517,28 @@ GOLDEN: list[tuple[Message, str]] = [
             '"url":"https://s3.example.com/b/k?X-Amz-Signature=0","headers":{},"lifetime_seconds":60}},'
             '{"source":1,"size":0,"url":{"method":"GET","url":"https://s3.example.com/b/k?X-Amz-Signature=0",'
             '"headers":{},"lifetime_seconds":60}}],"total":2,"total_bytes":5}'
+        ),
+    ),
+    (
+        InputsGiven(
+            files=(
+                InputFile(
+                    source=0,
+                    size=5,
+                    archive=True,
+                    members=("out",),
+                    index=InputIndex(size=3, sha256="11", url=GET),
+                    url=GET,
+                ),
+            ),
+            total=1,
+        ),
+        (
+            '{"type":"InputsGiven","files":[{"source":0,"size":5,"archive":true,"members":["out"],'
+            '"index":{"size":3,"sha256":"11","url":{"method":"GET",'
+            '"url":"https://s3.example.com/b/k?X-Amz-Signature=0","headers":{},"lifetime_seconds":60}},'
+            '"url":{"method":"GET","url":"https://s3.example.com/b/k?X-Amz-Signature=0","headers":{},'
+            '"lifetime_seconds":60}}],"total":1}'
         ),
     ),
     (

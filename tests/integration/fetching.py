@@ -92,7 +92,7 @@ class Desk:
     def _given(self, request: InputsRequest) -> InputsGiven:
         chosen = self.files[request.first : request.first + min(request.count, self.of_one)]
         return InputsGiven(
-            files=tuple(replace(file, url=self._signed(file.url.url)) for file in chosen),
+            files=tuple(map(self._with_urls, chosen)),
             total=len(self.files),
             total_bytes=sum(file.size for file in self.files),
             lists=tuple(self._lists()) if self.tells_lists else (),
@@ -108,6 +108,10 @@ class Desk:
                 content=repr([(each.path, each.content, each.members) for each in files]),
                 archive=files[0].archive,
             )
+
+    def _with_urls(self, file: InputFile) -> InputFile:
+        index = file.index and replace(file.index, url=self._signed(file.index.url.url))
+        return replace(file, url=self._signed(file.url.url), index=index)
 
     def _signed(self, key: str) -> SignedUrl:
         client = s3_client_of(self.s3.endpoint, self.server)

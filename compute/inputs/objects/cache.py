@@ -110,6 +110,10 @@ class InputCache:
         """Whether the whole file is there, as far as is known. A file of another size is not trusted."""
         return self._sizes.get(name) == size_bytes
 
+    def size_of(self, name: str) -> int:
+        """0 where it is not there."""
+        return self._sizes.get(name, 0)
+
     def add(self, name: str, size_bytes: int) -> None:
         """The file is whole and in its place."""
         self.total_bytes += size_bytes - self._sizes.get(name, 0)

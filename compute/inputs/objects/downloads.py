@@ -16,10 +16,12 @@ import aiohttp
 from compute.disk.workspace import DISK_SECONDS
 from compute.inputs.failures import InputFailed
 from compute.inputs.objects.cache import InputCache
-from compute.inputs.objects.get import Changed, ObjectPart, get, receive
+from compute.inputs.objects.cut_downloads import CutDownloads
+from compute.inputs.objects.get import Changed, ObjectPart, receive
 from compute.inputs.objects.given import GivenBatch, GivenFile
 from compute.inputs.objects.partial_input import Becomes, PartialInput
 from compute.inputs.objects.patience import Patience, changed, damaged
+from compute.inputs.objects.patient_get import patient_get
 from compute.inputs.objects.small_downloads import SmallDownloads
 from compute.inputs.objects.small_files import SmallFile, SmallFiles
 from compute.inputs.objects.small_gets import SmallGets
@@ -61,6 +63,7 @@ class Downloads:
         self.threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="inputs")
         self.copying = ThreadPoolExecutor(max_workers=COPIES, thread_name_prefix="copies of inputs")
         """For what may take long, so that nothing that was read waits for it."""
+        self.cuts = CutDownloads(http, cache, self.threads, first_pause_seconds=first_pause_seconds)
         self.streams = asyncio.Semaphore(STREAMS)
         self._small = asyncio.Semaphore(SMALL_AT_ONCE)
         files = SmallFiles()
@@ -102,31 +105,12 @@ class Downloads:
     async def _fetch_small(self, given: GivenFile, name: str) -> None:
         file = given.file
         for _ in range(DAMAGED_TRIES):
-            content = await self._small_content(given)
+            content = await patient_get(self.http, given, 0, file.size, first_pause_seconds=self.first_pause_seconds)
             if not file.sha256 or hashlib.sha256(content).hexdigest() == file.sha256.lower():
                 written = self._writes.add(SmallFile(self.cache.file(name), content))
                 await settled(written, within=DISK_SECONDS)
                 return
         raise damaged(given)
-
-    async def _small_content(self, given: GivenFile) -> bytes:
-        file = given.file
-        if not file.size:
-            return b""
-        patience = Patience(given, first_pause_seconds=self.first_pause_seconds)
-        while True:
-            url = await patience.url()
-            try:
-                answer = await get(self.http, url, ObjectPart(file.size, file.etag, 0, file.size))
-            except NotAnswered as error:
-                await patience.after_no_answer(str(error), has_come=False)
-            except Changed:
-                raise changed(given) from None
-            else:
-                if isinstance(answer, bytes):
-                    given.trouble.went_well()
-                    return answer
-                await patience.after_refusal(answer)
 
 
 class _LargeDownload:

@@ -56,9 +56,11 @@ class Filling:
     async def _fetch_batch(self, batch: GivenBatch) -> None:
         chosen = [index for index, file in enumerate(batch.files) if file.source in self._places]
         names = {index: self._name(batch, index) for index in chosen}
-        with self._cache.pinned(names.values()):
+        cuts = {index: self._cut_name(batch, index) for index in chosen if batch.files[index].index is not None}
+        with self._cache.pinned([*names.values(), *cuts.values()]):
             wanted = chosen
             for _ in range(PLACE_TRIES):
+                names |= await self._cut(batch, names, {index: cuts[index] for index in cuts.keys() & set(wanted)})
                 new = await self._fetch_files(batch, names, wanted)
                 wanted = await self._place(batch, names, wanted, new)
                 if not wanted:
@@ -70,13 +72,26 @@ class Filling:
             self._cache.use(names.values())
         await self._drop_unnamed(batch, names)
 
+    async def _cut(self, batch: GivenBatch, names: Mapping[int, str], cuts: Mapping[int, str]) -> dict[int, str]:
+        """Of which archives the cache has now what is read of them, and under which names."""
+        come = dict[int, str]()
+
+        async def cut(index: int) -> None:
+            if not self._cache.has(names[index], batch.files[index].size) and (
+                await self._downloads.cuts.fetch(batch[index], cuts[index])
+            ):
+                come[index] = cuts[index]
+
+        await pipelined(cuts, cut, at_once=BATCHES_AT_ONCE)
+        return come
+
     async def _fetch_files(self, batch: GivenBatch, names: Mapping[int, str], wanted: Sequence[int]) -> Collection[int]:
         """Those that were not there."""
         missing = dict[int, str]()
         for index in wanted:
-            size = batch.files[index].size
-            if self._cache.has(names[index], size):
-                self._progress.came(size)
+            file = batch.files[index]
+            if self._cache.has(names[index], self._size(batch, index, names[index])):
+                self._progress.came(file.size)
             else:
                 missing[index] = names[index]
 
@@ -89,7 +104,10 @@ class Filling:
         self, batch: GivenBatch, names: Mapping[int, str], wanted: Sequence[int], new: Collection[int]
     ) -> list[int]:
         """Those that have to be fetched again."""
-        files = [self._viewed(batch.files[index], names[index], is_new=index in new) for index in wanted]
+        files = [
+            self._viewed(batch.files[index], names[index], self._size(batch, index, names[index]), is_new=index in new)
+            for index in wanted
+        ]
         async with self._placing:
             bad = await stoppable(partial(self._views.add, files), pool=self._downloads.copying)
         again = {wanted[number] for number in bad}
@@ -99,12 +117,12 @@ class Filling:
         self._progress.done(len(files) - len(bad))
         return sorted(again)
 
-    def _viewed(self, file: InputFile, name: str, *, is_new: bool) -> ViewedFile:
+    def _viewed(self, file: InputFile, name: str, size: int, *, is_new: bool) -> ViewedFile:
         return ViewedFile(
             place=self._places[file.source],
             path=file.path,
             cached=self._cache.file(name),
-            size=file.size,
+            size=size,
             executable=file.executable,
             archive=file.archive,
             members=file.members,
@@ -115,6 +133,14 @@ class Filling:
         """What has no content that is known by name is kept for this execution alone."""
         content = batch.files[index].content
         return kept_name(content or f"{self._execution_id} {batch.first + index}")
+
+    def _cut_name(self, batch: GivenBatch, index: int) -> str:
+        return kept_name(f"{self._name(batch, index)} {batch.files[index].members!r}")
+
+    def _size(self, batch: GivenBatch, index: int, name: str) -> int:
+        """Of the file in the cache."""
+        is_cut = batch.files[index].index is not None and name == self._cut_name(batch, index)
+        return self._cache.size_of(name) if is_cut else batch.files[index].size
 
     async def _drop_unnamed(self, batch: GivenBatch, names: Mapping[int, str]) -> None:
         dropped = [name for index, name in names.items() if not batch.files[index].content]

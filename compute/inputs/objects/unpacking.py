@@ -141,14 +141,15 @@ class WantedMembers:
         return f"<WantedMembers, {len(self._paths)} paths>"
 
     def look_through(self, archive: Path, is_unwanted: IsUnwanted) -> None:
-        """Before any member is taken."""
+        """As `look` at each member of the archive."""
         counted = AnnouncedSize(max_entries=MAX_ENTRIES)
         for event in _events(archive, is_unwanted):
             if isinstance(event, Member):
                 counted.count(event)
-                self._look(event)
+                self.look(event)
 
-    def _look(self, member: Member) -> None:
+    def look(self, member: Member) -> None:
+        """One of all members, before any is taken."""
         if member.kind is MemberKind.HARD_LINK and self._has(member.name) and not self._has(member.link_target):
             self._instead.setdefault(member.link_target, member.name)
             if len(self._instead) > MAX_LINKS:
@@ -174,11 +175,10 @@ class WantedMembers:
 
     def _has(self, name: bytes) -> bool:
         components = components_of(name)
-        for length in range(1, min(len(components), self._longest) + 1):
-            if components[:length] in self._paths:
-                self._found.add(components[:length])
-                return True
-        return False
+        above = [components[:length] for length in range(1, min(len(components), self._longest) + 1)]
+        found = [each for each in above if each in self._paths]
+        self._found.update(found)
+        return bool(found)
 
     def missing(self) -> list[str]:
         """The paths at which there was nothing."""

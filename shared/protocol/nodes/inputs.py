@@ -57,6 +57,14 @@ class InputsRequest(Message, frozen=True, kw_only=True, tag="InputsRequest"):
     s3_code: str = ""
 
 
+class InputIndex(msgspec.Struct, frozen=True, kw_only=True):
+    """The index beside an archive (shared/protocol/archive_index.py), with the digest that was recorded, in hex."""
+
+    size: Size
+    sha256: str
+    url: SignedUrl
+
+
 class InputFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One object that a task reads, and where it sees it.
 
@@ -64,7 +72,7 @@ class InputFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     where the target is the file itself. A `sha256`, in hex, is that of its bytes; without one `etag` is what S3 must
     still call it, quotes included. `content` is the same for the same bytes, whatever they are called, and a node may
     keep them by it; without one it must not. An `archive` is a result as its node published it, and is unpacked at
-    `path`: all of it, or what is at these `members`.
+    `path`: all of it, or what is at these `members`, of which its `index` says where they are.
     """
 
     source: int
@@ -76,6 +84,7 @@ class InputFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     executable: bool = False
     archive: bool = False
     members: tuple[str, ...] = ()
+    index: InputIndex | None = None
     url: SignedUrl
 
 

@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from shared.errors import ArchiveDamaged, Damaged, DigestMismatch, DownloadFailed, UnsafeArchive
 from shared.extraction.announced import announced
+from shared.extraction.archive_index import IndexDamaged
 from shared.extraction.room import Room
 from shared.extraction.tar_reader import Member
 from shared.protocol.rest import ResultParams
-from tarpon.archive.archive_index import IndexDamaged
 from tarpon.archive.contents import opened, walk
 from tarpon.archive.links import NotAFile, file_at
 from tarpon.archive.selection import FileNotInResult, Selection

@@ -57,6 +57,7 @@ def test_a_task_does_not_begin_without_what_its_disk_cannot_have_of_a_result(tmp
         (("outputs/",), ["outputs/again.bin", "outputs/model.bin", "outputs/notes/a.txt"]),
         (("outputs/notes", "stdout"), ["outputs/notes/a.txt", "stdout"]),
         (("outputs/again.bin",), ["outputs/again.bin"]),
+        (("outputs/notes", "outputs/notes/a.txt"), ["outputs/notes/a.txt"]),
     ],
 )
 def test_of_a_result_no_more_is_unpacked_than_is_wanted(

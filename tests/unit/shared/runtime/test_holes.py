@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.extraction.announced import AnnouncedSize
+from shared.extraction.archive_index import Block, IndexReader
+from shared.extraction.block_reading import WantedBlocks
 from shared.runtime.holes import GRANULE_BYTES, data_of, is_zero, least_data_bytes
-from tarpon.archive.archive_index import Block, IndexReader
-from tarpon.archive.block_reading import WantedBlocks
 from tests.archives import packed
 from tests.memory import MIB
-from tests.unit.tarpon.archive.test_block_reading import member
+from tests.unit.shared.extraction.test_block_reading import member
 
 RUNS = st.lists(st.tuples(st.booleans(), st.integers(1, 3 * GRANULE_BYTES)), max_size=8)
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from shared.errors import CannotExtract, Damaged
 from shared.extraction.announced import AnnouncedSize
+from shared.extraction.archive_index import Block, IndexDamaged, IndexReader
+from shared.extraction.block_reading import BlockReader, Cutter, WantedBlocks, spans_of
 from shared.extraction.extract import extract
 from shared.extraction.member_placing import MemberPlacing
 from shared.extraction.placement_rules import PlacementRules
 from shared.extraction.tar_reader import Member, MemberKind
-from tarpon.archive.archive_index import Block, IndexDamaged, IndexReader
-from tarpon.archive.block_reading import BlockReader, Cutter, WantedBlocks, spans_of
 from tarpon.archive.contents import _plain
 from tarpon.archive.selection import Chosen, Selection, missing_targets, standing_alone
 from tests.archives import Packed, Plan, packed, plant, tree

@@ -9,13 +9,12 @@ import msgspec
 import pytest
 
 from shared.errors import Damaged, UnsafeArchive
+from shared.extraction import block_reading
 from shared.extraction.announced import AnnouncedSize
+from shared.extraction.archive_index import MAX_BLOCK_BYTES, MAX_UNKNOWN_LINES, Block, IndexDamaged, IndexReader
+from shared.extraction.block_reading import TooMuchChosen, WantedBlocks
 from shared.extraction.tar_reader import Member, MemberKind
 from shared.protocol.archive_index import MAX_LINE_BYTES, IndexEnd
-from tarpon.archive import block_reading
-from tarpon.archive.archive_index import MAX_BLOCK_BYTES, MAX_UNKNOWN_LINES, Block, IndexDamaged, IndexReader
-from tarpon.archive.block_reading import WantedBlocks
-from tarpon.archive.selection import TooMuchChosen
 from tests.archives import packed
 from tests.memory import MIB, peak_below
 

@@ -5,10 +5,18 @@ from isal import isal_zlib
 
 from compute.archive.gzip_blocks import compress_block
 from shared.errors import ArchiveDamaged
+from shared.extraction.archive_index import Block
+from shared.extraction.block_reading import (
+    COALESCE_BYTES,
+    BlockReader,
+    BlockTable,
+    ByteRange,
+    Cutter,
+    WantedBlocks,
+    spans_of,
+)
 from shared.extraction.tar_reader import Member, MemberKind
-from tarpon.archive.archive_index import Block
-from tarpon.archive.block_reading import COALESCE_BYTES, BlockReader, BlockTable, Cutter, WantedBlocks, spans_of
-from tarpon.transfer.byte_ranges import ByteRange, pieces
+from tarpon.transfer.byte_ranges import pieces
 from tests.memory import MIB, peak_below
 
 TAR = bytes(range(256)) * 40

@@ -4,13 +4,12 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
+import msgspec
 from isal import igzip_lib, isal_zlib
 
-from shared.errors import ArchiveDamaged
+from shared.errors import ArchiveDamaged, InvalidInput
+from shared.extraction.archive_index import Block
 from shared.extraction.tar_reader import Member
-from tarpon.archive.archive_index import Block
-from tarpon.archive.selection import TooMuchChosen
-from tarpon.transfer.byte_ranges import ByteRange
 
 MAX_BLOCKS = 1 << 24
 """Of which chosen files are read: 16 TiB of content, for which 450 MiB of memory are taken."""
@@ -18,6 +17,22 @@ COALESCE_BYTES = 512 << 10
 """Such a gap between two blocks is read rather than asked around, because a request costs more time."""
 
 _IsalError: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # its stub gives an instance
+
+
+class TooMuchChosen(InvalidInput):
+    """More of a result was chosen by paths than memory is meant for."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"The paths take {what}.", hint="Take fewer, or the whole result: `tarpon job get JOB` without a path."
+        )
+
+
+class ByteRange(msgspec.Struct, frozen=True):
+    """The bytes of an object from `start` up to `end`."""
+
+    start: int
+    end: int
 
 
 class BlockTable(Sequence[Block]):
