@@ -32,7 +32,7 @@ from compute.inputs.objects.cache import InputCache
 from compute.inputs.objects.downloads import Downloads
 from compute.inputs.objects.get import input_session
 from compute.inputs.objects.managed import ManagedInputs
-from compute.inputs.objects.small_gets import SmallGets
+from compute.inputs.objects.small.gets import SmallGets
 from compute.inputs.objects.told_inputs import ToldInputs
 from compute.inputs.objects.unpacking import unpack_result
 from compute.journal.entry import Phase

@@ -23,7 +23,7 @@ from compute.inputs.objects.cache import InputCache
 from compute.inputs.objects.downloads import Downloads
 from compute.inputs.objects.get import input_session
 from compute.inputs.objects.managed import ManagedInputs
-from compute.inputs.objects.small_gets import SmallGets
+from compute.inputs.objects.small.gets import SmallGets
 from compute.inputs.objects.views import Unpack
 from compute.inputs.order import InputOrder
 from shared.ids import ExecutionId

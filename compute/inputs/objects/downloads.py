@@ -22,9 +22,9 @@ from compute.inputs.objects.given import GivenBatch, GivenFile
 from compute.inputs.objects.partial_input import Becomes, PartialInput
 from compute.inputs.objects.patience import Patience, changed, damaged
 from compute.inputs.objects.patient_get import patient_get
-from compute.inputs.objects.small_downloads import SmallDownloads
-from compute.inputs.objects.small_files import SmallFile, SmallFiles
-from compute.inputs.objects.small_gets import SmallGets
+from compute.inputs.objects.small.downloads import SmallDownloads
+from compute.inputs.objects.small.files import SmallFile, SmallFiles
+from compute.inputs.objects.small.gets import SmallGets
 from compute.inputs.objects.stoppable import stoppable
 from compute.journal.write_batches import WriteBatches
 from compute.upload.delivery import FIRST_PAUSE_SECONDS

@@ -18,7 +18,7 @@ from compute.inputs.fetching import Inputs
 from compute.inputs.objects.cache import InputCache
 from compute.inputs.objects.downloads import Downloads
 from compute.inputs.objects.managed import ManagedInputs
-from compute.inputs.objects.small_gets import SmallGets
+from compute.inputs.objects.small.gets import SmallGets
 from compute.inputs.objects.unpacking import unpack_result
 from shared.runtime.aio import pipelined
 from tests.faulty_s3 import DENIED, Fault, Kind

@@ -11,8 +11,8 @@ import pytest
 import uvloop
 from aiohttp import web
 
-from compute.inputs.objects import small_gets
-from compute.inputs.objects.small_gets import MOST_BYTES, SmallGet, SmallGets, small_get
+from compute.inputs.objects.small import gets as small_gets
+from compute.inputs.objects.small.gets import MOST_BYTES, SmallGet, SmallGets, small_get
 from shared.protocol.signed_url import SignedUrl
 from tests.certificates import make_certificate
 from tests.odd_server import OddServer, answer

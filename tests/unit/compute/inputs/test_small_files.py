@@ -4,7 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from compute.inputs.objects.small_files import SmallFile, SmallFiles
+from compute.inputs.objects.small.files import SmallFile, SmallFiles
 
 
 def test_files_are_written_that_are_what_their_digests_say(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from functools import partial
 from compute.disk.workspace import DISK_SECONDS
 from compute.inputs.objects.cache import InputCache
 from compute.inputs.objects.given import GivenBatch
-from compute.inputs.objects.small_files import SmallFile, SmallFiles
-from compute.inputs.objects.small_gets import MOST_BYTES, SmallGets, small_get
+from compute.inputs.objects.small.files import SmallFile, SmallFiles
+from compute.inputs.objects.small.gets import MOST_BYTES, SmallGets, small_get
 from shared.runtime.aio import in_thread
 
 AT_ONCE = 4

@@ -1,0 +1,1 @@
+"""Small objects: many of them come together, at little cost each."""
