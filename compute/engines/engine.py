@@ -46,8 +46,8 @@ class Run:
     secrets: tuple[MountedSecret, ...] = ()
     """Files that `prepare` makes, and which the task is to see under their paths."""
     inputs: tuple[MountedInput, ...] = ()
-    """What a container shows the task, to be read only. Tasks without one have theirs in the workspace. A task that is
-    resumed has them already."""
+    """What an engine that `shows_inputs` shows the task, to be read only. What is in the workspace is there already, as
+    is everything where a task is resumed."""
     mask: Callable[[str], str] = field(default=str, repr=False)
     """Of words that are to be shortened: leaves out the secrets that the task was given."""
     resumed: bool = False
@@ -77,6 +77,10 @@ RunEnd = Exited | Broken
 
 class Engine(Protocol):
     name: str
+
+    @property
+    def shows_inputs(self) -> bool:
+        """Whether its tasks see, under their targets, what they have in common with others and cannot change."""
 
     @property
     def isolation(self) -> str:

@@ -12,6 +12,7 @@ from shared.jobs.engine_params import NOOP
 class NoopEngine:
     name = NOOP
     isolation = ""
+    shows_inputs = False
 
     def check(self, params: Mapping[str, Any]) -> None:
         pass

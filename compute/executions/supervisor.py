@@ -179,6 +179,7 @@ class Supervisor:
             task=execution.entry.assignment.task,
             workspace=self._workspace(execution),
             disk_bytes=self._disk_bytes(execution),
+            is_shown=self._engines[_engine_name(execution)].shows_inputs,
             on_progress=partial(self._progressed, execution),
         )
         return await self._inputs.fetch(order)

@@ -55,7 +55,7 @@ class Inputs:
             raise InputFailed(FailureReason.INPUT_UNAVAILABLE, detail) from None
 
     async def _fetch(self, order: InputOrder) -> tuple[MountedInput, ...]:
-        places = places_of(order.task, order.workspace)
+        places = places_of(order)
         await in_thread(lambda: make_way(places, order.workspace), within=DISK_SECONDS)
         managed = {number: place for number, place in enumerate(places) if is_managed(place.source.source)}
         elsewhere: dict[int, Path] = {}

@@ -12,6 +12,7 @@ from shared.jobs.spec import Task
 class InputOrder:
     """What is to be fetched for an execution whose folder is there. `disk_bytes` is what it may fill; 0 is no limit.
 
+    With `is_shown` its engine can show it what others have in common with it; else it has copies of its own.
     `on_progress` is told in a sentence how far it is.
     """
 
@@ -19,4 +20,5 @@ class InputOrder:
     task: Task
     workspace: Workspace
     disk_bytes: int = 0
+    is_shown: bool = False
     on_progress: Callable[[str], None] = field(default=lambda _: None, repr=False)

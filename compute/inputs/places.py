@@ -11,8 +11,10 @@ from compute.disk import private_file
 from compute.disk.input_files import MountedInput
 from compute.disk.workspace import Workspace
 from compute.inputs.failures import InputFailed, not_placed
+from compute.inputs.order import InputOrder
 from shared.jobs.engine_params import kind_of
-from shared.jobs.spec import InputSource, Task
+from shared.jobs.inputs.kinds import is_managed
+from shared.jobs.spec import InputSource
 
 _NAMED_BADLY = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL})
 _IN_THE_WAY = frozenset({errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY})
@@ -21,8 +23,8 @@ _IN_THE_WAY = frozenset({errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEM
 class InputPlace(NamedTuple):
     """Nothing is at `path` yet, and its folder is there.
 
-    `is_mounted`: a container mounts what is there, or another path in its stead, so that nobody can change it. Else the
-    task finds it there itself, and may change it: it shares it with nobody.
+    `is_mounted`: a container, or walls around a task, show what is there, or another path in its stead, so that nobody
+    can change it. Else the task finds it there itself, and may change it: it shares it with nobody.
     """
 
     source: InputSource
@@ -34,14 +36,20 @@ class InputPlace(NamedTuple):
         return self.source.target
 
 
-def places_of(task: Task, workspace: Workspace) -> tuple[InputPlace, ...]:
-    """One for each of the task's inputs, in their order. Does not block."""
-    engine = kind_of(task.engine)
-    if engine is not None and engine.on_the_machine:
-        return tuple(InputPlace(each, workspace.place(each.target), False) for each in task.input_sources)
-    return tuple(
-        InputPlace(each, workspace.inputs / str(number), True) for number, each in enumerate(task.input_sources)
-    )
+def places_of(order: InputOrder) -> tuple[InputPlace, ...]:
+    """One for each of the task's inputs, in their order. Does not block.
+
+    A task on the machine itself has in common with others what the cache keeps, if its engine can show it that.
+    """
+    engine, workspace = kind_of(order.task.engine), order.workspace
+    has_own = engine is not None and engine.on_the_machine
+    places = list[InputPlace]()
+    for number, each in enumerate(order.task.input_sources):
+        if has_own and not (order.is_shown and is_managed(each.source)):
+            places.append(InputPlace(each, workspace.place(each.target), is_mounted=False))
+        else:
+            places.append(InputPlace(each, workspace.inputs / str(number), is_mounted=True))
+    return tuple(places)
 
 
 def make_way(places: Sequence[InputPlace], workspace: Workspace) -> None:

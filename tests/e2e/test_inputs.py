@@ -14,6 +14,7 @@ from shared.protocol.nodes.inputs import LARGE_BYTES
 from tests.e2e.stack import Stack, wait_until
 from tests.engine import IMAGE, TestEngine
 from tests.integration.input_places import new_bucket, put_objects
+from tests.sandbox import need_sandbox
 from tests.servers import S3Server
 
 NODE = "node-a"
@@ -204,6 +205,23 @@ def s3(bucket: str, key: str) -> dict[str, Any]:
 def views(stack: Stack) -> list[str]:
     """Those that the node keeps."""
     return os.listdir(stack.root / NODE / "compute" / "inputs" / "views")  # noqa: PTH208
+
+
+def test_tasks_behind_walls_have_in_common_what_they_read_and_none_can_change_it(
+    stack: Stack, s3_server: S3Server
+) -> None:
+    need_sandbox()
+    bucket = new_bucket(s3_server, {f"in/{name}": content for name, content in FILES.items()})
+    stack.start_orchestrator(InputSources_Types_S3_Allow=f"s3://{bucket}")
+    stack.start_compute(NODE)
+    spoils = "; ".join(f"{change} 2> /dev/null && echo changed" for change in CHANGES)
+    for script in (f"cd $R/in; {spoils}; cat * | sha256sum", "cat $R/in/* | sha256sum"):
+        made = stack.submit(job("process", script, s3(bucket, "in/")))
+        assert ended(stack, made)["RunOutput"]["Stdout"].split() == [DIGEST, "-"]
+    assert len(views(stack)) == 1
+
+
+CHANGES = ("echo x > 00", "chmod u+w 00", "rm -f 00", "touch new", "mv 00 01", "rm -rf ../in")
 
 
 @pytest.mark.timeout(400)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from compute.disk.input_files import MountedInput
 from compute.disk.secret_files import MountedSecret
 from compute.disk.spare_folders import SpareFolders
 from compute.disk.workspace import Workspace
@@ -72,6 +73,7 @@ class Bench:
         resources: Capacity | None = None,
         network: str = "",
         secrets: tuple[MountedSecret, ...] = (),
+        inputs: tuple[MountedInput, ...] = (),
         **limits: Any,
     ) -> RunEnd:
         def on_started(mark: ProcessMark | None) -> None:
@@ -89,6 +91,7 @@ class Bench:
                 resources=resources or Capacity(),
                 devices=self.devices,
                 secrets=secrets,
+                inputs=inputs,
                 usage=self.usage,
             )
         )

@@ -58,6 +58,7 @@ class DockerEngine(OutlivingEngine):
 
     name = DOCKER
     isolation = "container"
+    shows_inputs = True
 
     def __init__(
         self, socket: Path, api: DockerApi, confinement: Confinement, limits: Limits, settings: Settings

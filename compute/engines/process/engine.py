@@ -9,6 +9,7 @@ is placed, and nothing more.
 import asyncio
 import errno
 import os
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from compute.engines.process.bubblewrap import NAME as BUBBLEWRAP
 from compute.engines.process.bubblewrap import Bubblewrap
 from compute.engines.process.group import ProcessGroup, in_thread_if_any
 from compute.engines.process.limits import MemoryUsage, broken_limit
-from compute.engines.process.sandbox import SandboxView
+from compute.engines.process.sandbox import SandboxView, seen_at
 from compute.engines.process.sandboxed_group import SandboxedGroup
 from compute.engines.process.strays import Strays
 from compute.processes.mark import ProcessMark, kill_left_over
@@ -84,6 +85,10 @@ class ProcessEngine:
         return BUBBLEWRAP if self.is_sandboxed else "none"
 
     @property
+    def shows_inputs(self) -> bool:
+        return self.is_sandboxed
+
+    @property
     def is_sandboxed(self) -> bool:
         return self._bubblewrap is not None
 
@@ -118,6 +123,7 @@ class ProcessEngine:
             workspace=run.workspace.folder,
             temporary=run.workspace.temporary,
             files=[each.file for each in run.secrets],
+            inputs=_shown(run),
             has_gpus=bool(run.devices),
             has_network=run.task.network.type.lower() != NO_NETWORK,
         )
@@ -144,9 +150,10 @@ class ProcessEngine:
         return end
 
     def _start(self, group: ProcessGroup, params: ProcessParams, run: Run) -> None:
-        folder = run.workspace.place(params.working_directory)
+        folder, shown = run.workspace.place(params.working_directory), _shown(run)
+        _make_places(shown)
         if params.working_directory:
-            _make_working_directory(folder)
+            _make_working_directory(folder, shown)
         _link_secrets(run)
         if self._bubblewrap is not None:
             run.workspace.make_temporary()
@@ -201,14 +208,43 @@ def _end(group: ProcessGroup, command: str) -> RunEnd:
     return task_killed(group.killed_by) if group.killed_by else Exited(group.exit_code)
 
 
-def _make_working_directory(folder: Path) -> None:
+def _shown(run: Run) -> dict[Path, Path]:
+    """By the places under which the task sees them: the inputs that are not in its workspace, but behind walls."""
+    places = {run.workspace.place(each.target): each.path for each in run.inputs}
+    return {place: path for place, path in places.items() if place != path}
+
+
+def _make_places(shown: Mapping[Path, Path]) -> None:
+    """What is empty here has the input over it where the task is."""
+    for place, path in shown.items():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            place.mkdir(exist_ok=True)
+        else:
+            place.touch()
+
+
+def _make_working_directory(folder: Path, shown: Mapping[Path, Path]) -> None:
     """Raises ValueError where an input of the job is in the way."""
     try:
+        if (seen := seen_at(folder, shown)) != folder:
+            _check_working_directory(seen)
+            return
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise ValueError("its working directory is in the place of an input, which is a file") from None
     except PermissionError:
         raise ValueError("its working directory is in an input, which has no such folder and is read only") from None
+
+
+def _check_working_directory(seen: Path) -> None:
+    """In an input, of which nothing changes. Raises FileExistsError, NotADirectoryError, PermissionError."""
+    try:
+        mode = seen.stat().st_mode
+    except FileNotFoundError:
+        raise PermissionError from None
+    if not stat.S_ISDIR(mode):
+        raise NotADirectoryError
 
 
 def _link_secrets(run: Run) -> None:

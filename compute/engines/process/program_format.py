@@ -7,22 +7,28 @@ import errno
 import os
 import stat
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+
+from compute.engines.process.sandbox import seen_at
 
 _ELF, _SCRIPT = b"\x7fELF", b"#!"
 _HEAD_BYTES = 20
+_NONE: Mapping[Path, Path] = {}
 _FURTHER_FORMATS = Path("/proc/sys/fs/binfmt_misc")
 
 
-def check_format(program: str, cwd: Path, workspace: Path) -> None:
+def check_format(program: str, cwd: Path, workspace: Path, inputs: Mapping[Path, Path] = _NONE) -> None:
     """Raise OSError of the kind ENOEXEC for a file of the workspace that is no program of this machine. Blocks.
+
+    `inputs` are those that are somewhere else, by their places in the workspace.
 
     Nothing is said of links, and of what the kernel says another error about.
     """
     path = os.path.normpath(cwd / program)
     if "/" not in program or not Path(path).is_relative_to(workspace):
         return
-    head = _head(path)
+    head = _head(os.fspath(seen_at(Path(path), inputs)))
     if head is None or head.startswith(_SCRIPT) or _is_native(head) or _knows_further_formats():
         return
     raise OSError(errno.ENOEXEC, os.strerror(errno.ENOEXEC))

@@ -52,6 +52,8 @@ class SandboxView:
     working_directory: Path = Path("/")
     files: Sequence[Path] = ()
     """Read only."""
+    inputs: Mapping[Path, Path] = field(default_factory=dict)
+    """Read only too: files and folders, by the places in the workspace under which they are seen."""
     has_gpus: bool = False
     has_network: bool = True
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -111,5 +113,15 @@ def _own(base: SandboxBase, view: SandboxView) -> Iterator[str]:
     yield from ("--bind", str(view.workspace), str(view.workspace))
     for file in view.files:
         yield from ("--ro-bind", str(file), str(file))
+    for place, path in view.inputs.items():
+        yield from ("--ro-bind", str(path), str(place))
     if base.hidden:
         yield from ("--remount-ro", base.hidden)
+
+
+def seen_at(path: Path, inputs: Mapping[Path, Path]) -> Path:
+    """Where that is on the machine what a task sees at this path of its workspace."""
+    for place, shown in inputs.items():
+        if path.is_relative_to(place):
+            return shown / path.relative_to(place)
+    return path

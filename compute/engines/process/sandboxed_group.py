@@ -98,7 +98,7 @@ class SandboxedGroup(ProcessGroup):
     def _spawn(
         self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdout: int, stderr: int
     ) -> "subprocess.Popen[bytes]":
-        check_format(command[0], cwd, self._view.workspace)
+        check_format(command[0], cwd, self._view.workspace, self._view.inputs)
         try:
             started = self._bubblewrap.start(
                 command,

@@ -46,6 +46,7 @@ class ScriptedEngine:
 
     name = "scripted"
     isolation = ""
+    shows_inputs = False
 
     def __init__(
         self, act: Callable[[Run], Awaitable[RunEnd]], before: Callable[[Run], Awaitable[None]] = nothing
