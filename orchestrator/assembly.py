@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from orchestrator.admission.bounds.company import Company
 from orchestrator.admission.budgets import Budgets
+from orchestrator.admission.result_signing import ResultSigner
 from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.admission.tls.served_certificate import Served
 from orchestrator.audit.recorder import Audit
@@ -69,6 +70,7 @@ class Assembly:
     data: DataService
     shares: InputShares
     input_nodes: InputNodes
+    result_signer: ResultSigner
     certificates: Mapping[str, Served]
     """What is shown at each listener that has TLS."""
     streams: StreamUsage
@@ -85,6 +87,7 @@ def assembled(
     tracing: Tracing,
     budgets: Budgets,
     secrets_key: Secret,
+    result_signer: ResultSigner,
     certificates: Mapping[str, Served],
 ) -> Assembly:
     settings = config.orchestrator.scheduler
@@ -134,6 +137,7 @@ def assembled(
         data=data,
         shares=InputShares(model, listings, archives.of),
         input_nodes=InputNodes(model, InputKeepers(), archives.of),
+        result_signer=result_signer,
         certificates=certificates,
         streams=StreamUsage(connection),
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from orchestrator.assembly import Assembly
 from orchestrator.dispatch.abandoned_uploads import AbandonedUploads
@@ -11,6 +12,7 @@ from orchestrator.dispatch.grants import Grants
 from orchestrator.dispatch.node_requests import NodeRequests
 from orchestrator.dispatch.receipts import Receipts
 from orchestrator.dispatch.reports import ReportIntake
+from orchestrator.dispatch.result_records import ResultRecords
 from orchestrator.dispatch.scheduler import Scheduler
 from orchestrator.dispatch.steps import Steps
 from orchestrator.inputs.data_sweep import DataSweep
@@ -21,7 +23,7 @@ from orchestrator.nodes.reachability import unreachable_publishers
 from orchestrator.rules.time_outs import SilenceLimits
 from orchestrator.storage.leaders_store import LeadersStore
 from shared.errors import MessagingUnavailable
-from shared.ids import NodeId
+from shared.ids import ExecutionId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.quantities import parse_bytes, parse_cpu, parse_gpu
 from shared.settings.config import MaxCapacity
@@ -49,6 +51,7 @@ class Leader:
         self._shares = assembly.shares
         self._input_nodes = assembly.input_nodes
         self._listings = assembly.listings
+        self._result_signer = assembly.result_signer
         self._offers: Offers | None = None
 
     async def decide(self) -> None:
@@ -72,7 +75,9 @@ class Leader:
             group.create_task(Announcements(self._connection, self._model).run(), name="announcements")
             group.create_task(abandoned.run(), name="abandoned uploads")
             group.create_task(self._requests(grants, offers, scheduler).run(), name="requests")
-            group.create_task(self._reports(steps, commands).run(), name="reports")
+            records = self._result_records()
+            group.create_task(records.run(), name="result records")
+            group.create_task(self._reports(steps, commands, records.note).run(), name="reports")
             group.create_task(self._retention().run(), name="retention")
             group.create_task(self._data_sweep().run(), name="data sweep")
             group.create_task(scheduler.run(), name="scheduler")
@@ -131,7 +136,11 @@ class Leader:
             leads=lambda: self._lease.is_held,
         )
 
-    def _reports(self, steps: Steps, commands: Commands) -> ReportIntake:
+    def _result_records(self) -> ResultRecords:
+        is_on = self._config.publishers.types.s3managed.result_records
+        return ResultRecords(self._model, self._store, self._locations, self._result_signer, is_on=is_on)
+
+    def _reports(self, steps: Steps, commands: Commands, on_verified: Callable[[ExecutionId], None]) -> ReportIntake:
         return ReportIntake(
             connection=self._connection,
             model=self._model,
@@ -142,6 +151,7 @@ class Leader:
             commands=commands,
             measures=self._measures,
             leads=lambda: self._lease.is_held,
+            on_verified=on_verified,
         )
 
     def _retention(self) -> Retention:

@@ -95,7 +95,7 @@ async def run(
         await stack.enter_async_context(background(audit=audit.run()))
         exported = open_tracing(config.tracing.endpoint, service="tarpon-orchestrator", name=name)
         tracing = await stack.enter_async_context(exported)
-        locations = await stack.enter_async_context(_locations(config))
+        locations = await stack.enter_async_context(opened_locations(config))
         nats = await stack.enter_async_context(opened_nats(config, secrets, name, encryption))
         budgets = Budgets(messages_per_second=float(config.orchestrator.node_manager.messages_per_second))
         connection = await stack.enter_async_context(_connected(nats, name, secrets))
@@ -110,6 +110,7 @@ async def run(
             tracing=tracing,
             budgets=budgets,
             secrets_key=secrets.task_secrets_key,
+            result_signer=secrets.result_signer,
             certificates=encryption.served,
         )
         gc.disable()  # all that is read now stays
@@ -279,7 +280,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 @asynccontextmanager
-async def _locations(config: Config) -> AsyncIterator[Locations]:
+async def opened_locations(config: Config) -> AsyncIterator[Locations]:
+    """The buckets of results, whose keys are kept fresh meanwhile. Raises ConfigurationInvalid, AuthorityUnreadable."""
     if not is_configured(config):
         async with Locations(None) as locations:
             yield locations

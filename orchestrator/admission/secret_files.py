@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 import nkeys
 
+from orchestrator.admission.result_signing import ResultSigner
 from orchestrator.admission.tls.authority import SECRET_BYTES, Authority, new_secret, read_secret
 from shared.errors import InvalidInput
 from shared.protocol.subjects import api_request, integration_inbox
@@ -78,6 +79,12 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
         """
         made = hmac.digest(self.issuer_seed.reveal().encode(), b"tarpon system user", "sha256")
         return Secret(str(nkeys.encode_seed(made, nkeys.PREFIX_BYTE_USER), "ascii"))
+
+    @property
+    def result_signer(self) -> ResultSigner:
+        """Of the records of results, by a key that is computed as that is."""
+        made = hmac.digest(self.issuer_seed.reveal().encode(), b"tarpon result records", "sha256")
+        return ResultSigner(Secret(str(nkeys.encode_seed(made, nkeys.PREFIX_BYTE_USER), "ascii")))
 
     @property
     def system_public_key(self) -> str:

@@ -83,7 +83,10 @@ _COMES_AGAIN = frozenset({Outcome.EARLY, Outcome.CONTESTED})
 
 
 class ReportIntake:
-    """The leader's intake of reports. While `leads` is false they are another's, and are neither taken nor answered."""
+    """The leader's intake of reports. While `leads` is false they are another's, and are neither taken nor answered.
+
+    `on_verified` is called once the result of an execution is verified, and that is stored.
+    """
 
     def __init__(
         self,
@@ -97,8 +100,10 @@ class ReportIntake:
         commands: Commands,
         measures: Measures,
         leads: Callable[[], bool],
+        on_verified: Callable[[ExecutionId], None],
     ) -> None:
         self.set_aside = 0
+        self._on_verified = on_verified
         self._connection = connection
         self._model = model
         self._store = store
@@ -261,6 +266,7 @@ class ReportIntake:
             self._nodes.on_failure(after)
         if after.result is not None and before.result is None:
             self._measures.published(after.result)
+            self._on_verified(after.id)
         if after.state is not before.state:
             # One line for each that went well would be most of the log, and a cost to each job.
             is_bad = after.state.is_terminal and after.state is not ExecutionState.COMPLETED

@@ -15,6 +15,7 @@
 | `secret.<namespace>.<name>`                      | SecretRecord    | each time that somebody puts it               |
 | `data.<namespace>.<digest>`                      | DataRecord      | when data is sent, named, used, deleted       |
 | `sweep.data`                                     | SweepRecord     | when a sweep of deleted data begins and ends  |
+| `recorded.results`                               | ResultsRecorded | now and then, while results are verified      |
 | `incarnation.current`                            | IncarnationRecord | each time that the state is restored         |
 
 All of a job goes some time after its end (orchestrator/jobs/retention.py), in an order in which its record is the last.
@@ -435,6 +436,16 @@ class SweepRecord(KeyedRecord, frozen=True, kw_only=True):
         return subjects.SWEEP_RECORD
 
 
+class ResultsRecorded(KeyedRecord, frozen=True, kw_only=True):
+    """Each result that was verified before `until` has a record beside it in the bucket."""
+
+    until: int
+
+    @property
+    def key(self) -> str:
+        return subjects.RESULTS_RECORDED
+
+
 class IncarnationRecord(KeyedRecord, frozen=True, kw_only=True):
     """`unfinished` is a state that is being restored: not all of it is there yet."""
 
@@ -482,6 +493,7 @@ _decoders: dict[str, msgspec.json.Decoder[Record]] = {
     "data": msgspec.json.Decoder(DataRecord),
     "sweep": msgspec.json.Decoder(SweepRecord),
     "incarnation": msgspec.json.Decoder(IncarnationRecord),
+    "recorded": msgspec.json.Decoder(ResultsRecorded),
 }
 
 

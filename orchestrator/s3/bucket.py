@@ -27,7 +27,7 @@ from orchestrator.s3.signing import EXPIRATION_SECONDS, LEAST_SECONDS, MARGIN_SE
 from orchestrator.s3.verification import Absent, ObjectFacts, Verifier
 from orchestrator.s3.watch import BucketWatch
 from shared.errors import StorageUnavailable
-from shared.protocol.objects import deletion_probe_key, index_key, probe_key
+from shared.protocol.objects import deletion_probe_key, index_key, probe_key, record_key
 from shared.protocol.s3_errors import MAX_ERROR_BYTES, is_of_keys, may_be_of_keys
 from shared.protocol.signed_url import SignedUrl
 from shared.runtime.tls.trust import trusting_store
@@ -257,6 +257,13 @@ class Bucket:
         if answer.failure is not None and answer.status != 412:
             raise StorageUnavailable(f"S3 does not take {key}: {answer.failure}.")
 
+    async def put(self, key: str, content: bytes) -> None:
+        """Write an object, whatever is there. Raises StorageUnavailable."""
+        with self._reached():
+            answer = await self._ask(await self._sign_internal("PUT", key), body=content)
+        if answer.failure is not None:
+            raise StorageUnavailable(f"S3 does not take {key}: {answer.failure}.")
+
     @contextmanager
     def _reached(self) -> Iterator[None]:
         """Raise StorageUnavailable where there is no answer."""
@@ -275,7 +282,8 @@ class Bucket:
         await delete(self._ask, await self._sign_internal("DELETE", key), self.location)
 
     async def delete_result(self, key: str) -> None:
-        """Delete an archive and its index, if they are there. Raises as `delete` does."""
+        """Delete an archive, its record and its index, if they are there. Raises as `delete` does."""
+        await self.delete(record_key(key))
         await self.delete(index_key(key))
         await self.delete(key)
 

@@ -20,6 +20,7 @@ from orchestrator.rules.records import (
     NamespaceRecord,
     NodeRecord,
     Record,
+    ResultsRecorded,
     SecretRecord,
     SpecRecord,
     SweepRecord,
@@ -165,8 +166,8 @@ class Model:
                 self.data.put(record)
             case IncarnationRecord():
                 self.incarnation, self.unfinished = record.incarnation, record.unfinished
-            case NameRecord() | SweepRecord():
-                pass  # the latter is read where it is stored; names are known by their job records
+            case NameRecord() | SweepRecord() | ResultsRecorded():
+                pass  # the latter two are read where they are stored; names are known by their job records
             case _:
                 raise TypeError(f"{type(record).__name__} is not stored.")
 

@@ -39,6 +39,31 @@ def index_key(archive_key: str) -> str:
     return f"{archive_key.removesuffix('.tar.gz')}.index.json.gz"
 
 
+_RECORD = ".result.json"
+
+
+def record_key(archive_key: str) -> str:
+    """`<executionID>.result.json`, beside the archive of this key: what is told of it, signed by the orchestrator."""
+    return f"{archive_key.removesuffix('.tar.gz')}{_RECORD}"
+
+
+def is_record_key(key: str) -> bool:
+    return key.endswith(_RECORD)
+
+
+def archive_of(key: str) -> str:
+    """The key of the archive beside which an object is, or that it is; any other key as it is."""
+    for ending in (".index.json.gz", _RECORD):
+        if key.endswith(ending):
+            return f"{key.removesuffix(ending)}.tar.gz"
+    return key
+
+
+def is_of_results(key: str) -> bool:
+    """Whether an object is an archive or lies beside one, and is nothing of inputs, by the end of its key."""
+    return archive_of(key).endswith(".tar.gz")
+
+
 def manifest_key(prefix: str, namespace: str, sha256: str) -> str:
     """`[<prefix>/]inputs/<namespace>/manifests/<sha256>`: which files sent data has, by the manifest's digest."""
     return f"{_prefix(prefix)}{_INPUTS}/{namespace}/{_MANIFESTS}/{sha256}"

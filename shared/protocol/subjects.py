@@ -236,6 +236,10 @@ SWEEP_RECORD = "sweep.data"
 """Which sweep of deleted data was the last one."""
 
 
+RESULTS_RECORDED = "recorded.results"
+"""Up to when each result has a record in the bucket."""
+
+
 def node_record(node: NodeId) -> str:
     return f"node.{node}"
 

@@ -375,6 +375,13 @@ class S3Managed(Struct, frozen=True, kw_only=True, rename="pascal"):
             " s3:DeleteObject. 0s: Tarpon deletes none."
         ),
     ] = Duration()
+    result_records: Annotated[
+        bool,
+        Meta(
+            description="Whether a small signed record is put beside each result, by which `tarpon admin rebuild` finds"
+            " it where the state was lost."
+        ),
+    ] = True
 
 
 class PublisherTypes(Struct, frozen=True, kw_only=True, rename="pascal"):

@@ -128,6 +128,7 @@ class Stack:
         flags: Sequence[str] = (),
         role: Sequence[str] = ("--orchestrator",),
         join_secret: bool = True,
+        python: str = sys.executable,
         **settings: str,
     ) -> Service:
         """`aws` are the variables with its credentials; `settings` have `_` for `.` in their names.
@@ -149,7 +150,7 @@ class Stack:
         if join_secret and "Orchestrator_Auth_TokenFile" not in settings:
             environment |= {"TARPON_ORCHESTRATOR_AUTH_TOKEN": self.secret}
         self.environments.append(environment)
-        command = [sys.executable, "-m", "tarpon", "serve", *role, *flags, *_flags(values)]
+        command = [python, "-m", "tarpon", "serve", *role, *flags, *_flags(values)]
         self.orchestrator = Service(command, environment, self.root / "orchestrator.log")
         if started:
             self.orchestrator.start()

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.documented_policies import give_rights
 from tests.e2e.cluster import Cluster, Orchestrator
 from tests.e2e.conftest import ended
 from tests.e2e.stack import NO_SANDBOX, Service, Stack, process_job, wait_until
@@ -195,3 +196,58 @@ def test_a_replicated_state_is_backed_up_and_restored_into_three_empty_servers(
     first.wait_ready()
     replicas = told(admin_agent(first, "nats-replicas", "3"))
     assert {each["Before"] for each in replicas} == {3}, "what is restored is on as many servers as before"
+
+
+def records_in(stack: Stack) -> dict[str, bytes]:
+    """What lies beside the results, by its key."""
+    client, found = stack.s3.client(), dict[str, bytes]()
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=stack.bucket):
+        for each in page.get("Contents", []):
+            if each["Key"].endswith(".result.json"):
+                found[each["Key"]] = client.get_object(Bucket=stack.bucket, Key=each["Key"])["Body"].read()
+    return found
+
+
+def test_every_verified_result_is_found_by_the_bucket_alone(stack: Stack, elsewhere: Stack, tmp_path: Path) -> None:
+    service = stack.start_orchestrator()
+    stack.start_compute("node-a")
+    job = process_job("echo hello > outputs/file; echo hello")
+    jobs = [stack.submit(job | {"Name": "several", "Count": 2}), stack.submit(job | {"Name": "failed"})]
+    jobs += [stack.submit(process_job("exit 3", FailOnExitCode=True)), stack.submit(job | {"Namespace": "team-a"})]
+    ended_jobs = [stack.wait_ended(each) for each in jobs]
+    stack.submit(job | {"Name": "several", "Count": 1, "Priority": 1})  # a second version
+    second = stack.wait_ended(jobs[0])
+    assert second["Job"]["Version"] == 2
+    wait_until(lambda: len(records_in(stack)) == 6, within=30, what="each result has its record")
+    key = command(service, "admin", "records-key").stdout.strip()
+    results = {each: result_of(stack, each) for each in (jobs[1], jobs[3])}
+    destroy(stack)
+
+    forged_key, (moved_key, moved) = f"{stack.prefix}/j-1/e-1.result.json", next(iter(records_in(stack).items()))
+    client = stack.s3.client()
+    client.put_object(Bucket=stack.bucket, Key=forged_key, Body=moved.replace(b'"sig":"', b'"sig":"AAAA'))
+    beside = moved_key.replace("/e-", "/e-0")
+    client.put_object(Bucket=stack.bucket, Key=beside, Body=moved)
+    service = elsewhere.start_orchestrator(started=False)
+    refused = command(service, "admin", "rebuild", check=False)
+    assert "[ListForbidden]" in refused.stderr
+    give_rights(stack.s3, stack.bucket, "iam-policy-listing.json")
+    nothing = command(service, "admin", "rebuild", "--output", "json", check=False)
+    assert (nothing.returncode, told(nothing)["Results"], told(nothing)["RefusedTotal"]) == (1, 0, 8)
+    done = command(service, "admin", "rebuild", "--signed-by", key, "--output", "json", check=False)
+    assert (done.returncode, told(done)["Jobs"], told(done)["Results"]) == (1, 4, 6)
+    assert {each["Key"] for each in told(done)["Refused"]} == {forged_key, beside}
+
+    service.start()
+    elsewhere.wait_ready()
+    assert {each: result_of(elsewhere, each) for each in results} == results
+    listed = {each["ID"]: each for each in elsewhere.api("/orchestrator/jobs?limit=100&namespace=*")["Items"]}
+    before = {each["Job"]["ID"]: each["Job"] for each in (second, *ended_jobs[1:])}
+    for each in ("Name", "Namespace", "Version", "Type", "Count"):
+        assert {job: listed[job][each] for job in jobs} == {job: before[job][each] for job in jobs}
+    states = {job: each["State"]["StateType"] for job, each in listed.items()}
+    assert states == {job: each["State"]["StateType"] for job, each in before.items()}
+    elsewhere.cli("job", "get", jobs[1], "--output-dir", str(tmp_path / "got"))
+    assert "hello" in (tmp_path / "got" / "stdout").read_text()
+    checked = told(admin(service, "check", "--output", "json", check=False))
+    assert checked["Counts"] == {"ObjectUnknown": 2}, "the two that do not count"

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from orchestrator.admission.bounds.company import Company
 from orchestrator.admission.bounds.held_back import Bound
+from orchestrator.admission.result_signing import ResultSigner
 from orchestrator.admission.sign_in.sign_in import SignIn
 from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.api.app import Api
@@ -50,6 +51,7 @@ from shared.settings.sent_data import SentDataSettings
 from tests.audit_logs import audit_in
 from tests.builders import new_execution, new_job, new_job_record, new_task
 from tests.integration.running import Answer, ask
+from tests.nats_bus import new_user_seed
 from tests.servers import HOST
 
 JOBS = "/api/v1/orchestrator/jobs"
@@ -118,6 +120,7 @@ class FedApi:
             input_nodes=InputNodes(self.model, InputKeepers(), no_archives),
             certificates={},
             streams=StreamUsage(connection),
+            result_signer=ResultSigner(Secret(new_user_seed())),
         )
         self.api = Api(assembly, disconnect=_nobody, sign_in=sign_in)
         self.port = 0

@@ -12,12 +12,15 @@ from shared.data.plain_text import printable
 from shared.errors import ExtraMissing
 from tarpon.cli.admin.doctor import doctor
 from tarpon.cli.console.commands import Group, given
-from tarpon.cli.console.output import output_option, pairs, show, size
+from tarpon.cli.console.local_secrets import local_secrets
+from tarpon.cli.console.output import output_option, pairs, show, size, table
 from tarpon.cli.console.progress import LiveLine
 from tarpon.import_names import shadowed
 
 if TYPE_CHECKING:
     from orchestrator.backups.backup import BackupTaken, Restored
+    from orchestrator.backups.check import Checked
+    from orchestrator.backups.rebuild import Rebuilt
 
 T = TypeVar("T")
 _FILE = click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
@@ -82,18 +85,69 @@ def restore(file: Path, output: str) -> None:
     show(restored, output, lambda: _restored_text(restored))
 
 
+@admin.command()
+@output_option
+def check(output: str) -> None:
+    """Tell what of the state and the bucket does not fit together, while everything goes on; it changes nothing.
+
+    It ends with 1 where something does not fit. To find objects that no record leads to it has to list the bucket.
+    """
+    _check_installed()
+    from orchestrator.backups.check import check as compare
+
+    with _Progress("objects, beside {:,} results") as progress:
+        checked = _run(compare(given().config(), progress=progress))
+    show(checked, output, lambda: _checked_text(checked))
+    if checked.misfits:
+        click.get_current_context().exit(1)
+
+
+@admin.command()
+@click.option(
+    "--signed-by",
+    "keys",
+    multiple=True,
+    metavar="KEY",
+    help="Believe records that were signed by this public key too, as `admin records-key` of the lost orchestrator"
+    " printed it. Repeatable.",
+)
+@output_option
+def rebuild(keys: tuple[str, ...], output: str) -> None:
+    """Make a state out of the records beside the results in the bucket, where it was lost and there is no backup.
+
+    It needs the secrets of the lost orchestrator, or --signed-by, an empty state, and the right to list the bucket.
+    What jobs did is not known by that, only which there were and where their results are. It ends with 1 where a
+    record does not count.
+    """
+    _check_installed()
+    from orchestrator.backups.rebuild import rebuild as put_together
+
+    with _Progress("of {:,} results") as progress:
+        rebuilt = _run(put_together(given().config(), signed_by=keys, progress=progress))
+    show(rebuilt, output, lambda: _rebuilt_text(rebuilt))
+    if rebuilt.refused_total:
+        click.get_current_context().exit(1)
+
+
+@admin.command("records-key")
+def records_key() -> None:
+    """Print the public key of the records beside results; keep it where it outlives the orchestrator's secrets."""
+    click.echo(local_secrets(given().config()).result_signer.public_key)
+
+
 class _Progress:
     """How many records are done, on a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "of {:,} records") -> None:
         self._line = LiveLine()
+        self._what = what
 
     def __enter__(self) -> Self:
         return self
 
     def __call__(self, done: int, total: int) -> None:
         if self._line.is_due():
-            self._line.draw(f"{done:,} of {max(done, total):,} records")
+            self._line.draw(f"{done:,} {self._what.format(total)}")
 
     def __exit__(self, *_: object) -> None:
         self._line.clear()
@@ -136,3 +190,25 @@ def _restored_text(restored: "Restored") -> str:
         "Next": "tarpon serve --orchestrator",
     }
     return pairs(rows)
+
+
+def _checked_text(checked: "Checked") -> str:
+    rows = [[each.kind, each.key, each.message] for each in checked.misfits]
+    told = [table(["WHAT", "KEY", "MEANING"], rows), ""] if rows else []
+    told += [f"Not looked at: {printable(each)}" for each in checked.left_out]
+    looked = f"{checked.records:,} records, {checked.results:,} results and {checked.objects:,} objects were compared"
+    count = sum(checked.counts.values())
+    told.append(f"{looked}: {f'{count:,} do not fit' if count else 'all fit'}.")
+    return "\n".join(told)
+
+
+def _rebuilt_text(rebuilt: "Rebuilt") -> str:
+    refused = table(["RECORD THAT DOES NOT COUNT", "WHY"], [[each.key, each.why] for each in rebuilt.refused])
+    rows = {
+        "Jobs": f"{rebuilt.jobs:,}",
+        "Results": f"{rebuilt.results:,}",
+        "Refused": f"{rebuilt.refused_total:,}" if rebuilt.refused_total else "",
+        "Incarnation": rebuilt.incarnation,
+        "Next": "tarpon serve --orchestrator" if rebuilt.jobs else "nothing was found, and nothing is stored",
+    }
+    return "\n".join([*([refused, ""] if rebuilt.refused else []), pairs(rows)])

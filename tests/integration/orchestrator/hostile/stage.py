@@ -23,6 +23,7 @@ from orchestrator.admission import budgets
 from shared.messaging.client import taken_in
 from shared.protocol import messages, subjects
 from shared.protocol.messages import GrantRequest, Heartbeat
+from shared.protocol.objects import is_record_key
 from shared.protocol.pasted import ApiKey, read
 from tests.integration.orchestrator.hostile.attempts import FORGED, Attempt, Loot
 from tests.integration.orchestrator.hostile.teams import (
@@ -216,9 +217,10 @@ class Stage:
         return self._views[1] | objects | seen | {"the streams": sorted(str(each.config.name) for each in streams)}
 
     def _objects(self) -> dict[str, Any]:
-        """But for those that the attacker's own execution may write."""
+        """But for those that the attacker's own execution may write, and records, which come when there is time."""
         client, own = self.s3.client(), str(self.own.execution.execution_id)
         listed = client.list_objects_v2(Bucket=self.bucket).get("Contents", [])
+        listed = [each for each in listed if not is_record_key(each["Key"])]
         uploads = client.list_multipart_uploads(Bucket=self.bucket).get("Uploads", [])
         return {
             "an object": {each["Key"]: each["ETag"] for each in listed if own not in each["Key"]},

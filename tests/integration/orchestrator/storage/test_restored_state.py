@@ -27,7 +27,7 @@ class Restorable:
         self._folder = folder
         self._s3_server = s3_server
         self._patch = patch
-        self._sets = (f"Publishers.Types.S3Managed.Bucket={bucket}",)
+        self._sets: tuple[str, ...] = (f"Publishers.Types.S3Managed.Bucket={bucket}",)
 
     def running(self, *, restored: bool = False) -> AbstractAsyncContextManager[Running]:
         return running_orchestrator(
