@@ -4,6 +4,7 @@ This is the one module that may create tasks outside a TaskGroup.
 """
 
 import asyncio
+import errno
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
@@ -12,6 +13,9 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+LOOK_SECONDS = 0.05
+_NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 async def finish(coro: Coroutine[Any, Any, T], *, within: float) -> T:
@@ -198,6 +202,12 @@ async def process_ended(pid: int) -> None:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
         return
+    except OSError as error:
+        if error.errno not in _NO_DESCRIPTOR:
+            raise
+        while not _has_ended(pid):  # noqa: ASYNC110  # an event would take a descriptor
+            await asyncio.sleep(LOOK_SECONDS)
+        return
     loop = asyncio.get_running_loop()
     ended = loop.create_future()
 
@@ -211,6 +221,24 @@ async def process_ended(pid: int) -> None:
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
+
+
+def _has_ended(pid: int) -> bool:
+    """Without a descriptor, and without taking its exit status."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # it is no child of ours, or not any more
+        return not _exists(pid)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 SAME_SIGNAL_SECONDS = 0.5

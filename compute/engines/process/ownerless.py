@@ -8,6 +8,7 @@ it is given copies that belong to nobody: the same device under another name, th
 import os
 import shutil
 import stat
+import threading
 from pathlib import Path
 
 from compute.disk import private_file
@@ -23,6 +24,7 @@ class OwnerlessCopies:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._making = threading.Lock()
         self._are_needed = Path(os.devnull).stat().st_uid == os.geteuid()
 
     def __repr__(self) -> str:
@@ -42,10 +44,11 @@ class OwnerlessCopies:
             return path
         number = os.stat(path).st_rdev  # noqa: PTH116
         copy = self._folder / path.removeprefix("/dev/").replace("/", ".")
-        if not _is_copy(copy, number):
-            draft = self._draft(copy)
-            os.mknod(draft, stat.S_IFCHR | 0o600, number)
-            _give_away(draft, copy, _DEVICE_MODE)
+        with self._making:  # one draft of a copy at a time: tasks start in several threads
+            if not _is_copy(copy, number):
+                draft = self._draft(copy)
+                os.mknod(draft, stat.S_IFCHR | 0o600, number)
+                _give_away(draft, copy, _DEVICE_MODE)
         return str(copy)
 
     def program(self, path: str) -> str:
@@ -53,9 +56,10 @@ class OwnerlessCopies:
         if not self._are_needed:
             return path
         copy = self._folder / Path(path).name
-        draft = self._draft(copy)
-        shutil.copyfile(path, draft)
-        _give_away(draft, copy, _PROGRAM_MODE)
+        with self._making:
+            draft = self._draft(copy)
+            shutil.copyfile(path, draft)
+            _give_away(draft, copy, _PROGRAM_MODE)
         return str(copy)
 
     def _draft(self, copy: Path) -> Path:

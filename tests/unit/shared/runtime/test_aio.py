@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -371,6 +372,20 @@ class TestProcessEnded:
         process.communicate()
         async with asyncio.timeout(A_MOMENT):
             await process_ended(process.pid)
+
+    async def test_it_returns_where_no_further_descriptor_can_be_opened(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        async with asyncio.timeout(A_MOMENT), asyncio.TaskGroup() as group:
+            waiting = group.create_task(process_ended(process.pid))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+            try:
+                await asyncio.sleep(0)
+                assert not waiting.done()
+                process.stdin.close()
+                await waiting
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
     async def test_a_cancelled_wait_leaves_no_descriptor_open(self) -> None:
         before = open_descriptors()
