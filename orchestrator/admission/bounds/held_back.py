@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 60.0
 MOST_KNOWN = 4096
-"""Of so many who were held back last it is known how often."""
+"""Of so many who were held back last it is known how often since the last line."""
 MOST_LINES = 20
 """In one interval, of whomever."""
 
@@ -49,10 +49,8 @@ _TOLD = {
 
 
 class HeldCount(msgspec.Struct):
-    """How often somebody was, when last, and how often since the last line about it (both monotonic)."""
+    """How often somebody was since the last line about it, and when that was (monotonic)."""
 
-    count: int = 0
-    last: float = 0.0
     logged: float = -INTERVAL_SECONDS
     since: int = 0
 
@@ -73,9 +71,7 @@ class HeldBack:
         key, now = (who, bound), self._clock()
         held = self._known.pop(key, None) or HeldCount()
         self._known[key] = held
-        held.count += count
         held.since += count
-        held.last = now
         if len(self._known) > MOST_KNOWN:
             del self._known[next(iter(self._known))]
         if now - held.logged >= INTERVAL_SECONDS and self._may_log(now):
@@ -87,12 +83,6 @@ class HeldBack:
             self._begun, self._lines = now, 0
         self._lines += 1
         return self._lines <= MOST_LINES
-
-    def latest(self, most: int) -> list[tuple[str, Bound, int, float]]:
-        """Who was held back last, with how often, and how many seconds ago."""
-        now = self._clock()
-        found = [(who, bound, held.count, now - held.last) for (who, bound), held in self._known.items()]
-        return found[: -most - 1 : -1]
 
     def __repr__(self) -> str:
         return f"<HeldBack {self.in_all.total()} times>"
