@@ -7,8 +7,10 @@ import pytest
 
 REQUIRED = "TESTS_REQUIRE_PROGRAMS"
 _PACKAGES = {
-    "promtool": "prometheus",
     "bsdtar": "libarchive-tools",
+    "docker": "docker.io",
+    "ip": "iproute2",
+    "promtool": "prometheus",
     "systemd-analyze": "systemd",
     "systemd-sysusers": "systemd",
 }

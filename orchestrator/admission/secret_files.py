@@ -225,21 +225,27 @@ def create_secret(path: Path, text: str) -> None:
 def read_secret_file(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            status = os.fstat(file.fileno())
             content = file.read(MAX_SECRET_BYTES)
     except OSError as error:
         raise SecretInvalid(
             f"The secret in {path} cannot be read: {error.strerror}.",
             hint="A file that a setting names must exist; without the setting, Tarpon makes one.",
         ) from error
-    if mode & 0o077:
+    if _is_open(status):
         raise SecretInvalid(
-            f"The secret in {path} is open to other users (mode {mode:04o}).",
+            f"The secret in {path} is open to other users (mode {stat.S_IMODE(status.st_mode):04o}).",
             hint=f"chmod 600 {shlex.quote(str(path))}",
         )
     text = content.decode("latin-1").strip()
     _check_visible(text, str(path))
     return text
+
+
+def _is_open(status: os.stat_result) -> bool:
+    """Whether others may use it. A file of root's, lent to our group alone, is how systemd and Kubernetes give it."""
+    is_lent = status.st_uid == 0 != os.geteuid()
+    return bool(status.st_mode & (0o037 if is_lent else 0o077))
 
 
 def _check_visible(text: str, where: str) -> None:

@@ -2,7 +2,10 @@ import os
 import re
 import shlex
 import stat
+import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import msgspec
@@ -19,6 +22,7 @@ from orchestrator.admission.secret_files import (
 )
 from shared.settings.secret import Secret
 
+NOBODY = 65534
 NAMES = (
     "issuer.nkey",
     "orchestrator.nkey",
@@ -158,6 +162,35 @@ def test_a_join_secret_that_an_earlier_version_has_made_goes_on(directory: Path)
     file.chmod(0o644)
     with pytest.raises(SecretInvalid, match="open to other users"):
         load_secrets(sources)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root lends files")
+@pytest.mark.parametrize(("mode", "is_taken"), [(0o440, True), (0o640, True), (0o460, False), (0o444, False)])
+def test_a_secret_of_roots_may_be_lent_to_our_group_and_to_nobody_else(mode: int, *, is_taken: bool) -> None:
+    """As systemd and Kubernetes give them."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = load_secrets(SecretSources(directory=Path(folder) / "secrets"))
+        lent = private_file(Path(folder) / "issuer.nkey", made.issuer_seed.reveal())
+        os.chown(folder, NOBODY, NOBODY)
+        os.chown(lent, 0, NOBODY)
+        lent.chmod(mode)
+        sources = SecretSources(directory=Path(folder) / "ours", issuer_seed_file=lent)
+        with as_nobody(), nullcontext() if is_taken else pytest.raises(SecretInvalid, match="open to other users"):
+            assert load_secrets(sources).issuer_public_key == made.issuer_public_key
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
 
 
 def test_a_join_secret_may_be_given_as_text(directory: Path) -> None:
