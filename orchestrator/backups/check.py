@@ -88,7 +88,7 @@ class _Comparison:
         self._must = {key: each for key, each in records.items() if each.etag and each.place is not None}
 
     async def compare(self) -> None:
-        self.suspects += _among_records(self._records)
+        self.suspects += among_records(self._records)
         seen = await self._list()
         unseen = [key for key, each in self._must.items() if each.place not in seen]
         await pipelined(unseen, self._look, at_once=AT_ONCE)
@@ -138,7 +138,7 @@ class _Comparison:
 
     def judge(self, now: Mapping[str, Known]) -> None:
         """Drop of what was suspect what has become of it meanwhile explains."""
-        among = set(_among_records(now))
+        among = set(among_records(now))
         may_be = {each.place for each in now.values()}
         current = self._locations.current
         for kind, key in self.suspects:
@@ -166,12 +166,12 @@ class _Comparison:
 _ABOUT_OBJECTS = frozenset({"ResultMissing", "ResultChanged", "DataMissing"})
 
 
-def _among_records(records: Mapping[str, Known]) -> Iterator[tuple[str, str]]:
+def among_records(records: Mapping[str, Known]) -> Iterator[tuple[str, str]]:
     """What of the records does not fit together, by kind and key."""
     for key, each in records.items():
         if each.problem:
             yield each.problem, key
-        elif each.name_key:
+        elif each.version:
             yield from _of_job(key, each, records)
         elif each.job and subjects.job_record(JobId(each.job)) not in records:
             yield "JobMissing", key
@@ -179,9 +179,9 @@ def _among_records(records: Mapping[str, Known]) -> Iterator[tuple[str, str]]:
 
 def _of_job(key: str, job: Known, records: Mapping[str, Known]) -> Iterator[tuple[str, str]]:
     claimed = records.get(job.name_key)
-    if claimed is None:
+    if job.name_key and claimed is None:
         yield "NameMissing", key
-    elif claimed.job != job.job:
+    elif claimed is not None and claimed.job != job.job:
         yield "NameOfOther", key
     if job.version > 1 and subjects.spec_record(JobId(job.job), job.version) not in records:
         yield "SpecificationMissing", key

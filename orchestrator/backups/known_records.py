@@ -20,7 +20,7 @@ from shared.protocol import subjects
 
 
 class Known(NamedTuple):
-    """`job` is the job that it belongs to, `name_key` and `version` are of a job's own record.
+    """`job` is the job that it belongs to, `version` is of a job's own record, and `name_key` where it has a name.
 
     `place` is where an object is, or may be; with an `etag` it has to be there, and with a size of so many bytes.
     `problem` is what is wrong with the record itself: a kind of misfit.
@@ -57,7 +57,8 @@ def _known(key: str, payload: bytes) -> Known:
         return Known(problem="RecordNewer")
     match record:
         case JobRecord():
-            name_key = subjects.name_record(record.namespace, record.name)
+            is_called = record.name not in {"", record.id}
+            name_key = subjects.name_record(record.namespace, record.name) if is_called else ""
             return Known(job=record.id, name_key=name_key, version=record.version)
         case NameRecord():
             return Known(job=record.job_id)

@@ -100,9 +100,9 @@ def rebuilt(found: Sequence[ResultRecord], *, now: int) -> list[tuple[str, Recor
     versions = {each.version: each for each in found}
     newest = versions[max(versions)]
     job = _job_record(found, newest, versions.get(1, newest), now)
-    records: list[tuple[str, Record]] = [
-        (subjects.name_record(newest.namespace, newest.name), NameRecord(job_id=newest.job_id))
-    ]
+    records: list[tuple[str, Record]] = []
+    if newest.name not in {"", newest.job_id}:
+        records.append((subjects.name_record(newest.namespace, newest.name), NameRecord(job_id=newest.job_id)))
     records += [
         (subjects.spec_record(newest.job_id, number), SpecRecord(job=_spec(each), keeps=each.keeps))
         for number, each in versions.items()

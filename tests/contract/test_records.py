@@ -18,6 +18,7 @@ from orchestrator.rules.records import (
     JoinClaim,
     NamespaceRecord,
     NodeRecord,
+    ResultsRecorded,
     SecretRecord,
     SpecRecord,
     Suspicion,
@@ -312,3 +313,9 @@ def test_a_state_that_is_being_restored_stops_programs_that_do_not_know_of_that(
     assert isinstance(begun, IncarnationRecord)
     assert isinstance(ended, IncarnationRecord)
     assert (begun.schema, begun.unfinished, ended.unfinished) == (OF_REFILLS, True, False)
+
+
+def test_up_to_when_results_have_records_is_stored_as_one_number() -> None:
+    record = decode_record("recorded.results", b'{"until":7}')
+    assert isinstance(record, ResultsRecorded)
+    assert (record.key, msgspec.json.encode(record)) == ("recorded.results", b'{"until":7}')

@@ -251,3 +251,16 @@ def test_every_verified_result_is_found_by_the_bucket_alone(stack: Stack, elsewh
     assert "hello" in (tmp_path / "got" / "stdout").read_text()
     checked = told(admin(service, "check", "--output", "json", check=False))
     assert checked["Counts"] == {"ObjectUnknown": 2}, "the two that do not count"
+
+
+def test_a_backup_is_taken_from_an_orchestrator_whose_nats_speaks_tls_alone(
+    s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    stack = Stack(tmp_path_factory.mktemp("encrypted"), s3_server, encrypted=True)
+    try:
+        service = stack.start_orchestrator()
+        stack.submit(process_job("true"))
+        taken = told(admin(service, "backup", str(tmp_path / "state.backup"), "--output", "json"))
+        assert taken["Records"] > 0
+    finally:
+        ended(stack)

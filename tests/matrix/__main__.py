@@ -1,4 +1,4 @@
-"""What runs with which peers, in bulk: `python -m tests.matrix [--part buckets|nats|engines|client]`.
+"""What runs with which peers, in bulk: `python -m tests.matrix [--part buckets|nats|engines|client|versions]`.
 
 The tables in docs/compatibility.md, and seen.json beside this file, get the columns of the peers that were asked for.
 What is not on this machine is shown as such. Ends with 1 if a check fails and explanations.py does not say why.
@@ -11,12 +11,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from benchmarks.running import end_on_sigterm, tell, warn_of_load
-from tests.matrix import bucket_checks, client_checks, client_peers, engine_checks, engine_peers, nats_checks, page
+from tests.matrix import (
+    bucket_checks,
+    client_checks,
+    client_peers,
+    engine_checks,
+    engine_peers,
+    nats_checks,
+    page,
+    version_checks,
+)
 from tests.matrix.cells import Check, NotHere, Peer, column
 from tests.matrix.explanations import EXPLANATIONS
 from tests.servers import aws_environment, without_aws
 
-PARTS = ("buckets", "nats", "engines", "client")
+PARTS = ("buckets", "nats", "engines", "client", "versions")
 
 
 def main() -> None:
@@ -50,6 +59,8 @@ def _part(name: str) -> tuple[list[Check[Any]], list[Peer[Any]]]:
         return list(nats_checks.CHECKS), list(nats_checks.peers())
     if name == "client":
         return list(client_checks.CHECKS), list(client_peers.peers())
+    if name == "versions":
+        return list(version_checks.CHECKS), list(version_checks.peers())
     return list(engine_checks.CHECKS), list(engine_peers.peers())
 
 
@@ -62,7 +73,7 @@ def _forget_aws() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=PARTS, default="", help="all four, if none is named")
+    parser.add_argument("--part", choices=PARTS, default="", help="all, if none is named")
     parser.add_argument("--peers", default="", help="only these, separated by commas")
     return parser.parse_args()
 

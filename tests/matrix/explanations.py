@@ -5,6 +5,7 @@ from collections.abc import Mapping
 EXPLANATIONS: Mapping[str, Mapping[tuple[str, str], str]] = {
     "buckets": {},
     "nats": {},
+    "versions": {},
     "client": {
         (
             "Tarpon",
