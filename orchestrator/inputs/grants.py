@@ -90,7 +90,8 @@ class InputGrants:
             record = self._entitled(sender, request.execution_id)
             shares = await self._shares.of(record)
             chosen = _chosen(shares, request.first, request.count)
-            if not self._allowance.take(sender, len(chosen), self._clock()):
+            urls = len(chosen) + sum(read.index_bytes > 0 for _, read in chosen)
+            if not self._allowance.take(sender, urls, self._clock()):
                 raise InputsAskedTooOften(sender)
             if chosen:
                 await self._vouch(chosen[0][1], request.s3_code)

@@ -9,8 +9,17 @@ import pytest
 from yarl import URL
 
 from shared.ids import ExecutionId
-from shared.protocol.messages import Assignment, ExecutionStarted, OutputPublished, RequestRefused, RunOutput, TaskEnded
-from shared.protocol.nodes.inputs import InputFile, InputsGiven, InputsRequest
+from shared.protocol.messages import (
+    Assignment,
+    ExecutionStarted,
+    IndexGrantGiven,
+    IndexGrantRequest,
+    OutputPublished,
+    RequestRefused,
+    RunOutput,
+    TaskEnded,
+)
+from shared.protocol.nodes.inputs import InputFile, InputIndex, InputsGiven, InputsRequest
 from tests.integration.orchestrator.jobs.test_retention import allow_deletion
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Running, running_orchestrator
@@ -32,14 +41,24 @@ class Desk:
         self.running = running
         self.node = node
 
-    async def publish(self, content: bytes = b"an archive", code: int = 0) -> Assignment:
+    async def publish(self, content: bytes = b"an archive", code: int = 0, index: bytes = b"") -> Assignment:
         """Of the next execution that the node is given."""
         assignment = await self.node.accept_assignment()
         assert assignment.archive is not None
         assert await self.running.put(assignment.archive, content) == 200
+        if index:
+            granted = await self.node.ask(IndexGrantRequest(execution_id=assignment.execution_id))
+            assert isinstance(granted, IndexGrantGiven)
+            assert await self.running.put(granted.index, index) == 200
         digests = hashlib.md5(content, usedforsecurity=False), hashlib.sha256(content)
         published = OutputPublished(
-            size_bytes=len(content), md5=digests[0].hexdigest(), sha256=digests[1].hexdigest(), entries=1, raw_bytes=1
+            size_bytes=len(content),
+            md5=digests[0].hexdigest(),
+            sha256=digests[1].hexdigest(),
+            entries=1,
+            raw_bytes=1,
+            index_bytes=len(index),
+            index_sha256=hashlib.sha256(index).hexdigest() if index else "",
         )
         ended = TaskEnded(output=RunOutput(exit_code=code), run_seconds=0.1)
         await self.node.report(assignment.execution_id, ExecutionStarted(), ended, published)
@@ -61,7 +80,7 @@ class Desk:
         assert isinstance(answer, InputsGiven), answer
         return answer.files
 
-    async def read(self, file: InputFile) -> bytes:
+    async def read(self, file: InputFile | InputIndex) -> bytes:
         url = URL(file.url.url, encoded=True)
         async with self.running.http.get(url, headers=file.url.headers) as answer:
             assert answer.status == 200
@@ -83,6 +102,26 @@ async def test_a_node_is_given_the_archive_of_a_job_that_has_completed(desk: Des
     assert (file.archive, file.path, file.members) == (True, "", ("outputs/model",))
     assert file.sha256 == hashlib.sha256(b"archive 0").hexdigest()
     assert await desk.read(file) == b"archive 0"
+
+
+@pytest.mark.parametrize(("index", "paths"), [(b"an index", ("outputs/model",)), (b"an index", ()), (b"", ("a",))])
+async def test_a_node_that_reads_some_paths_is_given_the_index_that_tells_where_they_are(
+    desk: Desk, index: bytes, paths: tuple[str, ...]
+) -> None:
+    await desk.running.submit(Name="prepare", Tasks=[TASK])
+    await desk.publish(index=index)
+    await desk.running.wait_state("prepare", "Completed")
+    await desk.submit(reading("train", "prepare", *paths))
+    held = await desk.node.accept_assignment()
+    (file,) = await desk.given(held.execution_id)
+    if not (index and paths):
+        assert file.index is None
+        return
+    assert file.index is not None
+    assert (file.index.size, file.index.sha256) == (len(index), hashlib.sha256(index).hexdigest())
+    assert await desk.read(file.index) == index
+    told = (desk.running.config.data_dir / "orchestrator" / "audit" / "audit.jsonl").read_text()
+    assert f'/{file.url.address.split("/", 4)[4].removesuffix("tar.gz")}*"' in told, "of both objects"
 
 
 async def test_the_results_of_several_parts_are_folders_beside_each_other(desk: Desk) -> None:
