@@ -15,7 +15,7 @@ from compute.inputs.objects.downloads import SMALL_BYTES
 from compute.inputs.objects.managed import ManagedInputs
 from compute.inputs.objects.partial_input import PIECE_BYTES
 from shared.protocol.messages import NodeRequestAnswer, RequestRefused
-from shared.protocol.nodes.inputs import InputsRequest
+from shared.protocol.nodes.inputs import InputsRequest, kept_name
 from tests.faulty_s3 import DENIED, EXPIRED, INTERNAL, PASS, SLOW_DOWN, TRUNCATE, Fault, Kind
 from tests.integration.fetching import Fetching, fetching
 from tests.servers import S3Server
@@ -122,6 +122,22 @@ async def test_small_objects_come_once_for_executions_at_the_same_time(bench: Fe
         for number in range(4):
             group.create_task(bench.fetch(f"e-{number}"))
     assert bench.gets == 10
+
+
+async def test_a_small_file_that_a_kill_has_cut_is_read_again(
+    bench: Fetching, s3_server: S3Server, tmp_path: Path
+) -> None:
+    wanted = {f"{number}": b"%d" % number * 100 for number in range(4)}
+    for path, content in wanted.items():
+        await bench.desk.add(path, content)
+    for file, left in zip(bench.desk.files, (b"", b"1"), strict=False):
+        place = bench.cache.place(kept_name(file.content))
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(left)
+    async with fetching(s3_server, tmp_path) as again:
+        again.inputs = Inputs({}, ManagedInputs(again.downloads, bench.desk.ask))
+        (mounted,) = await again.fetch()
+    assert await asyncio.to_thread(contents, mounted.path) == wanted
 
 
 async def test_small_objects_come_whole_where_some_are_refused_or_cut_off(bench: Fetching) -> None:
