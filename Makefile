@@ -10,7 +10,7 @@ TESTS := tests
 WORKERS := $(shell n=$$(nproc 2> /dev/null || echo 2); echo $$((n < 8 ? n + 1 : 8)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test newest lowest pythons constraints chaos matrix check fix docs bench release clean
+.PHONY: help setup demo test newest lowest pythons constraints chaos rolling matrix check fix docs bench release clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ constraints: ## Write the newest releases, for each of the Pythons 3.11 to 3.13 
 
 chaos: $(VENV)/.develop ## Let everything fail at random under load (SECONDS=3600, SEED=any) and judge what came of it
 	@$(RUN)/python -m tests.chaos --json --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED))
+
+rolling: $(VENV)/.develop ## Restart a whole set under load, machine after machine, into another version (OLD=commit) and back; as root
+	@PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/python -m tests.rolling $(if $(OLD),--old $(OLD))
 
 matrix: $(VENV)/.develop ## Try the S3 servers, NATS versions, engines and clients found here, for docs/compatibility.md (PART=buckets, PEERS=names)
 	@$(RUN)/python -m tests.matrix $(if $(PART),--part $(PART)) $(if $(PEERS),--peers "$(PEERS)")

@@ -50,15 +50,12 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where logs and volumes are; else they go with it")
     parser.add_argument("command", nargs="*", help="what runs beside the machines")
     given = parser.parse_args()
-    if INSIDE not in os.environ:
-        apart = ["unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        os.execvpe(apart[0], [*apart, "--", sys.executable, *sys.argv], {**os.environ, INSIDE: "1"})
+    go_apart()
     with contextlib.ExitStack() as stack:
         folder = given.folder or stack.enter_context(tempfile.TemporaryDirectory(prefix="tarpon-machines-"))
         folder = Path(folder).resolve()
-        services = yaml.safe_load((HERE / "compose.yaml").read_text())["services"]
-        prepare(services, folder)
-        machines = [Machine(name, service, folder, given.secrets) for name, service in services.items()]
+        prepare(services(), folder)
+        machines = [Machine(name, service, folder, given.secrets) for name, service in services().items()]
         stack.callback(stop, machines)
         for machine in machines:
             machine.start()
@@ -67,11 +64,24 @@ def main() -> int:
         return beside(given.command, given.secrets)
 
 
-def prepare(services: dict[str, Any], folder: Path) -> None:
+def go_apart() -> None:
+    """Begin this program again in namespaces of its own, with which all that it starts ends."""
+    if INSIDE not in os.environ:
+        apart = ["unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
+        os.execvpe(apart[0], [*apart, sys.executable, *sys.orig_argv[1:]], {**os.environ, INSIDE: "1"})
+
+
+def services() -> dict[str, Any]:
+    """Those of compose.yaml, by their names."""
+    found: dict[str, Any] = yaml.safe_load((HERE / "compose.yaml").read_text())["services"]
+    return found
+
+
+def prepare(named: dict[str, Any], folder: Path) -> None:
     """The switch between the machines, and their names."""
     for name in ("logs", "pids", "volumes"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    lines = [f"{address(service)} {name}" for name, service in services.items()]
+    lines = [f"{address(service)} {name}" for name, service in named.items()]
     hosts = folder / "hosts"
     hosts.write_text("\n".join(["127.0.0.1 localhost", *lines, ""]))
     run("mount", "--bind", str(hosts), "/etc/hosts")
@@ -96,7 +106,8 @@ class Machine:
         self._folder = folder
         self._secrets = secrets
 
-    def start(self) -> None:
+    def start(self, path: str = "") -> None:
+        """With the programs of this PATH, or of the one that there is."""
         script = "\n".join(["set -e", "read -r _", *self._mounts(), f"exec {shlex.join(self._command())}"])
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -104,7 +115,7 @@ class Machine:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env=self._environment(),
+                env={"PATH": path or os.environ["PATH"], **self._environment()},
                 cwd="/",
             )
         (self._folder / "pids" / self.name).write_text(str(self.process.pid))
@@ -148,7 +159,7 @@ class Machine:
         return [*entrypoint, *self._service.get("command", ())]
 
     def _environment(self) -> dict[str, str]:
-        own = {"PATH": os.environ["PATH"], "HOME": "/var/lib", "TARPON_DIR": "/var/lib/tarpon", "LANG": "C.UTF-8"}
+        own = {"HOME": "/var/lib", "TARPON_DIR": "/var/lib/tarpon", "LANG": "C.UTF-8"}
         own.update(self._service.get("environment", {}))
         return own
 
