@@ -33,6 +33,7 @@ from orchestrator.storage.store import Store
 from orchestrator.storage.stream_usage import StreamUsage
 from orchestrator.telemetry.measures import Measures
 from orchestrator.telemetry.traces import Traces
+from orchestrator.webhooks.totals import WebhookTotals
 from shared.jobs.inputs.kinds import ManagedInputParams, S3InputParams
 from shared.messaging.transport import Connection
 from shared.runtime.tracing import Tracing
@@ -74,6 +75,8 @@ class Assembly:
     certificates: Mapping[str, Served]
     """What is shown at each listener that has TLS."""
     streams: StreamUsage
+    webhooks: WebhookTotals
+    webhook_secret: Secret
 
 
 def assembled(
@@ -89,6 +92,7 @@ def assembled(
     secrets_key: Secret,
     result_signer: ResultSigner,
     certificates: Mapping[str, Served],
+    webhook_secret: Secret = Secret(),  # noqa: B008  # it is immutable
 ) -> Assembly:
     settings = config.orchestrator.scheduler
     backoff = AttemptBackoff(
@@ -140,6 +144,8 @@ def assembled(
         result_signer=result_signer,
         certificates=certificates,
         streams=StreamUsage(connection),
+        webhooks=WebhookTotals(),
+        webhook_secret=webhook_secret,
     )
 
 

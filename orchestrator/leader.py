@@ -22,6 +22,8 @@ from orchestrator.nats_api.announcements import Announcements
 from orchestrator.nodes.reachability import unreachable_publishers
 from orchestrator.rules.time_outs import SilenceLimits
 from orchestrator.storage.leaders_store import LeadersStore
+from orchestrator.webhooks.secret import secret_bytes
+from orchestrator.webhooks.webhooks import Webhooks
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.capacity import Capacity
@@ -52,6 +54,8 @@ class Leader:
         self._input_nodes = assembly.input_nodes
         self._listings = assembly.listings
         self._result_signer = assembly.result_signer
+        self._webhook_secret = assembly.webhook_secret
+        self._webhooks = assembly.webhooks
         self._offers: Offers | None = None
 
     async def decide(self) -> None:
@@ -81,6 +85,12 @@ class Leader:
             group.create_task(self._retention().run(), name="retention")
             group.create_task(self._data_sweep().run(), name="data sweep")
             group.create_task(scheduler.run(), name="scheduler")
+            if self._config.orchestrator.webhooks.urls:
+                group.create_task(self._telling().run(), name="webhooks")
+
+    def _telling(self) -> Webhooks:
+        secret = secret_bytes(self._webhook_secret)
+        return Webhooks(self._config.orchestrator.webhooks, secret, self._model, self._store, self._webhooks)
 
     @property
     def _publish_seconds(self) -> float:

@@ -46,6 +46,7 @@ from orchestrator.state.model import Model
 from orchestrator.storage import incarnation
 from orchestrator.storage.lease import CALL_SECONDS
 from orchestrator.storage.store import Store
+from orchestrator.webhooks.secret import secret_of
 from shared.data.loopback_hosts import is_loopback_host
 from shared.errors import ConfigurationInvalid, PortTaken
 from shared.jobs.states import ExecutionState
@@ -89,6 +90,7 @@ async def run(
         listening = stack.enter_context(_listening(config.api.host, config.api.port))
         local = stack.enter_context(local_listener(config.data_dir))
         secrets, encryption = await asyncio.to_thread(_prepared, config, own_node)
+        webhook_secret = await asyncio.to_thread(secret_of, config.orchestrator.webhooks)
         stack.enter_context(kept_addresses(config.orchestrator, config.data_dir))
         name = await asyncio.to_thread(kept_name, directory / "name")
         audit = await stack.enter_async_context(audit_of(config, name))
@@ -112,6 +114,7 @@ async def run(
             secrets_key=secrets.task_secrets_key,
             result_signer=secrets.result_signer,
             certificates=encryption.served,
+            webhook_secret=webhook_secret,
         )
         gc.disable()  # all that is read now stays
         stack.callback(gc.enable)

@@ -32,6 +32,7 @@ class MetricsRoutes:
             bucket=lambda: assembly.locations.current,
             streams=assembly.streams,
             certificates=assembly.certificates,
+            webhooks=assembly.webhooks,
         )
 
     def routes(self) -> tuple[Route, ...]:

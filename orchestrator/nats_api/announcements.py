@@ -48,15 +48,12 @@ class Announcements:
             for job, entry in self._model.jobs.items()
             if not entry.progress.state.is_terminal
         }
-        self._model.news.follow()
-        try:
+        with self._model.news.following() as following:
             while True:
-                changed = await self._model.news.next()
+                changed = await following.next()
                 for events in _batches(event for job in changed for event in self._events(job)):
                     await self._publish(events)
                 await asyncio.sleep(GATHER_SECONDS)
-        finally:
-            self._model.news.unfollow()
 
     def _is_news(self, job: JobId, entry: JobEntry) -> bool:
         """What is cleared away after a job that ended long ago tells nobody anything; all of it was told before."""

@@ -16,6 +16,7 @@
 | `data.<namespace>.<digest>`                      | DataRecord      | when data is sent, named, used, deleted       |
 | `sweep.data`                                     | SweepRecord     | when a sweep of deleted data begins and ends  |
 | `recorded.results`                               | ResultsRecorded | now and then, while results are verified      |
+| `webhooks.sent`                                  | WebhooksRecord  | every 2 s in which webhooks are sent          |
 | `incarnation.current`                            | IncarnationRecord | each time that the state is restored         |
 
 All of a job goes some time after its end (orchestrator/jobs/retention.py), in an order in which its record is the last.
@@ -446,6 +447,16 @@ class ResultsRecorded(KeyedRecord, frozen=True, kw_only=True):
         return subjects.RESULTS_RECORDED
 
 
+class WebhooksRecord(KeyedRecord, frozen=True, kw_only=True):
+    """By receiver the number up to which each end of a job was taken or given up; a receiver is a digest of its URL."""
+
+    sent_up_to: dict[str, int]
+
+    @property
+    def key(self) -> str:
+        return subjects.WEBHOOKS_RECORD
+
+
 class IncarnationRecord(KeyedRecord, frozen=True, kw_only=True):
     """`unfinished` is a state that is being restored: not all of it is there yet."""
 
@@ -492,6 +503,7 @@ _decoders: dict[str, msgspec.json.Decoder[Record]] = {
     "secret": msgspec.json.Decoder(SecretRecord),
     "data": msgspec.json.Decoder(DataRecord),
     "sweep": msgspec.json.Decoder(SweepRecord),
+    "webhooks": msgspec.json.Decoder(WebhooksRecord),
     "incarnation": msgspec.json.Decoder(IncarnationRecord),
     "recorded": msgspec.json.Decoder(ResultsRecorded),
 }

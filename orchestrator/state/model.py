@@ -26,6 +26,7 @@ from orchestrator.rules.records import (
     SweepRecord,
     TokenRecord,
     UserRecord,
+    WebhooksRecord,
 )
 from orchestrator.state.backlog import Backlog
 from orchestrator.state.ended_jobs import EndedJobs
@@ -166,8 +167,8 @@ class Model:
                 self.data.put(record)
             case IncarnationRecord():
                 self.incarnation, self.unfinished = record.incarnation, record.unfinished
-            case NameRecord() | SweepRecord() | ResultsRecorded():
-                pass  # the latter two are read where they are stored; names are known by their job records
+            case NameRecord() | SweepRecord() | ResultsRecorded() | WebhooksRecord():
+                pass  # the latter three are read where they are stored; names are known by their job records
             case _:
                 raise TypeError(f"{type(record).__name__} is not stored.")
 

@@ -4,7 +4,8 @@ What is recorded of a job is told when it is settled: when nothing can come befo
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from orchestrator.state.job_entry import JobEntry, Watch
 from shared.ids import JobId, NodeId
@@ -12,6 +13,28 @@ from shared.ids import JobId, NodeId
 
 def _nobody(_: object) -> None:
     """Who hears of something before anybody wants to."""
+
+
+class Following:
+    """The jobs about which there is something new, for one who follows all of them."""
+
+    def __init__(self) -> None:
+        self._changed: dict[JobId, None] = {}
+        self._any_change = asyncio.Event()
+
+    def note(self, job: JobId) -> None:
+        self._changed[job] = None
+        self._any_change.set()
+
+    async def next(self) -> Iterable[JobId]:
+        """The jobs that have changed since this gave some last, as soon as there are any."""
+        await self._any_change.wait()
+        self._any_change.clear()
+        changed, self._changed = self._changed, {}
+        return changed
+
+    def __repr__(self) -> str:
+        return f"<Following of {len(self._changed)} changed jobs>"
 
 
 class News:
@@ -25,15 +48,13 @@ class News:
         self._watchers: dict[JobId, set[asyncio.Event]] = {}
         #: Jobs of which there may be news as soon as more is settled.
         self._unsettled: dict[JobId, None] = {}
-        #: Jobs about which there is something new, while somebody follows all of them.
-        self._changed: dict[JobId, None] | None = None
-        self._any_change = asyncio.Event()
+        #: Who follows all jobs.
+        self._followings: list[Following] = []
 
     def tell(self, job: JobId) -> None:
         """There is something new to tell about it."""
-        if self._changed is not None:
-            self._changed[job] = None
-            self._any_change.set()
+        for following in self._followings:
+            following.note(job)
         for event in self._watchers.get(job, ()):
             event.set()
 
@@ -54,19 +75,15 @@ class News:
         """A context in which `changed()` waits for the next change of this job."""
         return Watch(self._watchers, job)
 
-    def follow(self) -> None:
-        """Note from now on which jobs change, for the one who asks for that by `next`."""
-        self._changed = {}
-
-    def unfollow(self) -> None:
-        self._changed = None
-
-    async def next(self) -> Iterable[JobId]:
-        """The jobs that have changed since this gave some last, as soon as there are any."""
-        await self._any_change.wait()
-        self._any_change.clear()
-        changed, self._changed = self._changed or {}, {}
-        return changed
+    @contextmanager
+    def following(self) -> "Iterator[Following]":
+        """In which it is noted which jobs change, of all that there are."""
+        following = Following()
+        self._followings.append(following)
+        try:
+            yield following
+        finally:
+            self._followings.remove(following)
 
     def __repr__(self) -> str:
         return f"<News up to {self.settled}>"

@@ -17,6 +17,7 @@ from orchestrator.storage.stream_usage import StreamUsage
 from orchestrator.storage.wall_clock import now_ns
 from orchestrator.telemetry.measures import Measures
 from orchestrator.telemetry.surroundings import bucket_metrics, certificate_metrics, stream_metrics
+from orchestrator.webhooks.totals import WebhookTotals
 from shared.ids import NodeId
 from shared.jobs.states import ExecutionState, JobState
 from shared.messaging.transport import Connection
@@ -41,6 +42,7 @@ class Metrics:
         bucket: Callable[[], Bucket | None],
         streams: StreamUsage,
         certificates: Mapping[str, Served],
+        webhooks: WebhookTotals,
         clock: Callable[[], int] = now_ns,
     ) -> None:
         self._model = model
@@ -53,6 +55,7 @@ class Metrics:
         self._bucket = bucket
         self._streams = streams
         self._certificates = certificates
+        self._webhooks = webhooks
         self._clock = clock
 
     def collect(self) -> tuple[Metric, ...]:
@@ -62,6 +65,7 @@ class Metrics:
             *self._audited(),
             *bucket_metrics(self._bucket()),
             *stream_metrics(self._streams.streams),
+            Gauge("tarpon_webhooks_waiting", "Webhooks that are to be sent still.", plain(self._webhooks.waiting)),
             *certificate_metrics(self._certificates),
             build_metric(version_text()),
             *connection_metrics(connected=self._connection.connected, connections=self._connection.connections),
@@ -171,6 +175,12 @@ class Metrics:
             Total("tarpon_publish_seconds", "How long nodes published these results.", plain(counted.publish_seconds)),
             Total("tarpon_publish_retries", "Repeated uploads for these results.", plain(counted.publish_retries)),
             Total("tarpon_publish_renewals", "Renewed URLs for these results.", plain(counted.publish_renewals)),
+            Total(
+                "tarpon_webhooks",
+                "Tries to send a webhook, by what became of each.",
+                {(outcome,): float(count) for outcome, count in self._webhooks.counts.items()},
+                ("outcome",),
+            ),
             Total("tarpon_api_requests", "Requests to the API that were answered.", requests, _REQUEST_LABELS),
         )
 

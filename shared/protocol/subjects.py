@@ -232,6 +232,9 @@ def data_record(namespace: str, digest: str) -> str:
     return f"data.{_token(namespace)}.{digest}"
 
 
+WEBHOOKS_RECORD = "webhooks.sent"
+"""Up to which end of a job each receiver of webhooks has been told."""
+
 SWEEP_RECORD = "sweep.data"
 """Which sweep of deleted data was the last one."""
 

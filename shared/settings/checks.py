@@ -17,6 +17,7 @@ from shared.settings.inputs import InputSettings
 from shared.settings.local_paths import local_path_problems
 from shared.settings.sign_in import sign_in_problems
 from shared.settings.tls.checks import tls_problems
+from shared.settings.webhooks import webhook_problems
 
 _CLOUD_NAMES = {"aws", "gcp"}
 _KERNEL_FOLDERS = {"proc", "dev", "sys"}
@@ -38,6 +39,7 @@ def setting_problems(config: Config) -> Iterator[str]:
     yield from _collector(config.tracing.endpoint)
     yield from _amounts(config)
     yield from input_problems(config.input_sources)
+    yield from webhook_problems(config.orchestrator.webhooks)
     yield from _inputs(config.compute.inputs)
     yield from local_path_problems(config.compute.allow_listed_local_paths)
     yield from _read_only_paths(config.engines.types.process.read_only_paths, config.data_dir)

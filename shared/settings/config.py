@@ -20,6 +20,7 @@ from shared.settings.secret import Secret
 from shared.settings.sent_data import SentDataSettings
 from shared.settings.sign_in import Oauth2
 from shared.settings.tls.declared import ApiTls, ComputeTls, FilePath, OrchestratorTls
+from shared.settings.webhooks import WebhookSettings
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 LogLevel = Literal["trace", "debug", "info", "warn", "error"]
@@ -203,6 +204,7 @@ class Orchestrator(Struct, frozen=True, kw_only=True, rename="pascal"):
     task_secrets: TaskSecretsSettings = TaskSecretsSettings()
     sent_data: SentDataSettings = SentDataSettings()
     audit: AuditSettings = AuditSettings()
+    webhooks: WebhookSettings = WebhookSettings()
 
 
 class HeartbeatSettings(Struct, frozen=True, kw_only=True, rename="pascal"):

@@ -38,6 +38,7 @@ from orchestrator.storage.store import Store
 from orchestrator.storage.stream_usage import StreamUsage
 from orchestrator.telemetry.measures import Measures
 from orchestrator.telemetry.traces import Traces
+from orchestrator.webhooks.totals import WebhookTotals
 from shared.ids import JobId, NodeId, execution_key
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import ExecutionState
@@ -121,6 +122,8 @@ class FedApi:
             certificates={},
             streams=StreamUsage(connection),
             result_signer=ResultSigner(Secret(new_user_seed())),
+            webhooks=WebhookTotals(),
+            webhook_secret=Secret(),
         )
         self.api = Api(assembly, disconnect=_nobody, sign_in=sign_in)
         self.port = 0

@@ -12,10 +12,10 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 from yarl import URL
 
-from compute.inputs.web.guarded_http import IDLE_SECONDS, AddressRefused
 from shared.data.plain_text import printable
 from shared.jobs.inputs.kinds import url_problem
 from shared.jobs.states import FailureReason
+from shared.runtime.guarded_http import IDLE_SECONDS, AddressRefused
 from shared.runtime.network_problems import why_unreachable
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})

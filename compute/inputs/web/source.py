@@ -17,10 +17,10 @@ from compute.inputs.order import InputOrder
 from compute.inputs.places import InputPlace, told_of
 from compute.inputs.web.answers import address_refused
 from compute.inputs.web.download import DownloadBounds, FetchedFile, OnBytes, UrlDownload
-from compute.inputs.web.guarded_http import guarded_session
 from shared.data.addresses import NO_ADDRESS, AllowedAddresses, allowed_networks
 from shared.jobs.inputs.kinds import UrlInputParams, read_params
 from shared.jobs.quantities import parse_bytes
+from shared.runtime.guarded_http import guarded_session
 from shared.settings.inputs import InputSettings
 
 PART = ".part"

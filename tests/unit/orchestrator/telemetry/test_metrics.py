@@ -24,6 +24,7 @@ from orchestrator.storage.stream_usage import StreamUsage
 from orchestrator.telemetry.measures import MOST_AT_ONCE, Measures
 from orchestrator.telemetry.metrics import Metrics
 from orchestrator.telemetry.surroundings import certificate_metrics
+from orchestrator.webhooks.totals import WebhookTotals
 from shared.ids import JobId, NodeId, execution_key
 from shared.jobs.spec import Job
 from shared.jobs.states import DesiredState, ExecutionState, JobState
@@ -60,6 +61,7 @@ class Told:
             bucket=lambda: None,
             streams=StreamUsage(connection),
             certificates={},
+            webhooks=WebhookTotals(),
             clock=lambda: NOW,
         )
         self._revision = 0

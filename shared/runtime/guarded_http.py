@@ -1,4 +1,4 @@
-"""HTTP to hosts that strangers name: no connection but to addresses that the node's operator allows.
+"""HTTP to hosts that others name: no connection but to addresses that the operator of this machine allows.
 
 An address is judged when the socket for it is made, which then connects to that very address. So nothing is gained by a
 name that leads elsewhere at the second look, nor by a redirect, nor by another way to write an address.
@@ -20,7 +20,7 @@ CONNECT_SECONDS = 10.0
 IDLE_SECONDS = 60.0
 """Without a byte of the answer."""
 MAX_CONNECTIONS = 64
-OWN = "an address of the node's own machine"
+OWN = "an address of the machine itself that asks"
 
 
 class AddressRefused(OSError):
