@@ -16,7 +16,7 @@ LEAST_BYTES, MOST_BYTES = 24, 64
 class WebhookSecretInvalid(InvalidInput):
     def __init__(self) -> None:
         super().__init__(
-            "The secret of webhooks (Orchestrator.Webhooks.Secret or SecretFile) is not one.",
+            "The secret of webhooks (Orchestrator.Webhooks.SecretFile) is not one.",
             hint="Make one with: echo whsec_$(openssl rand -base64 32), and give it to the receivers too.",
         )
 
@@ -25,7 +25,7 @@ def secret_of(settings: WebhookSettings) -> Secret:
     """Empty where nobody is told anything. Blocks. Raises SecretInvalid, WebhookSecretInvalid, which do not show it."""
     if not settings.urls:
         return Secret()
-    secret = Secret(read_secret_file(Path(settings.secret_file))) if settings.secret_file else settings.secret
+    secret = Secret(read_secret_file(Path(settings.secret_file)))
     secret_bytes(secret)
     return secret
 

@@ -22,7 +22,7 @@ from orchestrator.webhooks.totals import WebhookTotals
 from shared.data.addresses import AllowedAddresses, allowed_networks
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.protocol import subjects
-from shared.runtime.aio import background
+from shared.runtime.aio import background, finish
 from shared.runtime.guarded_http import guarded_session
 from shared.runtime.tls.trust import trusting_store
 from shared.settings.webhooks import WebhookSettings
@@ -30,6 +30,7 @@ from shared.settings.webhooks import WebhookSettings
 _log = logging.getLogger(__name__)
 
 STORE_SECONDS = 2.0
+STOP_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 LOOKED_AT_ONCE = 1000
 
@@ -72,6 +73,7 @@ class Webhooks:
                                 receiver.reach(settled)
                 finally:
                     self._totals.waiting = 0
+                    await finish(self._store_sent(receivers), within=STOP_SECONDS)  # so that little is told twice
 
     def _receiver(self, url: str, http: aiohttp.ClientSession, sent_up_to: int) -> Receiver:
         return Receiver(
@@ -110,8 +112,7 @@ class Webhooks:
         done = -1 if set(stored) != {_key(receiver.url) for receiver in receivers} else 0
         while True:
             now = sum(receiver.done for receiver in receivers)
-            sent = {_key(receiver.url): receiver.sent_up_to for receiver in receivers}
-            if now != done and await self._store_sent(sent):
+            if now != done and await self._store_sent(receivers):
                 done = now
             self._totals.waiting = sum(receiver.waiting for receiver in receivers)
             await asyncio.sleep(STORE_SECONDS)
@@ -126,8 +127,8 @@ class Webhooks:
             else:
                 return dict(found.sent_up_to) if isinstance(found, WebhooksRecord) else {}
 
-    async def _store_sent(self, sent: dict[str, int]) -> bool:
-        record = WebhooksRecord(sent_up_to=sent)
+    async def _store_sent(self, receivers: Sequence[Receiver]) -> bool:
+        record = WebhooksRecord(sent_up_to={_key(each.url): each.sent_up_to for each in receivers})
         try:
             if self._model.revision_of(record.key):
                 await self._store.update(record.key, record)

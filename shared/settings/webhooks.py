@@ -9,7 +9,6 @@ from msgspec import Meta, Struct, field
 from shared.data.addresses import allowed_networks
 from shared.data.loopback_hosts import is_loopback_host
 from shared.jobs.durations import Duration
-from shared.settings.secret import Secret
 from shared.settings.tls.declared import FilePath
 
 
@@ -17,11 +16,13 @@ class WebhookSettings(Struct, frozen=True, kw_only=True, rename="pascal"):
     urls: Annotated[
         tuple[str, ...], Meta(description="Where events of jobs are sent, by HTTP POST; empty is nowhere.")
     ] = field(default=(), name="URLs")
-    secret: Annotated[
-        Secret,
-        Meta(description="By which receivers know that an event is ours: whsec_ and 24 to 64 random bytes in base64."),
-    ] = Secret()
-    secret_file: Annotated[FilePath, Meta(description="A file that holds that secret.")] = FilePath()
+    secret_file: Annotated[
+        FilePath,
+        Meta(
+            description="A file with the secret by which receivers know that an event is ours: whsec_ and 24 to 64"
+            " random bytes in base64."
+        ),
+    ] = FilePath()
     events: Annotated[
         tuple[str, ...],
         Meta(description="Which events are sent: job.completed, job.failed, job.stopped."),
@@ -55,9 +56,7 @@ def webhook_problems(settings: WebhookSettings) -> Iterator[str]:
     """Each begins with the key; no URL is shown, as a token may be in it."""
     for number, url in enumerate(settings.urls, start=1):
         yield from _url(f"{_SECTION}.URLs: the entry {number}", url, plain_text=settings.plain_text)
-    if settings.secret and settings.secret_file:
-        yield f"{_SECTION}.Secret and {_SECTION}.SecretFile are both set; keep one of them"
-    if settings.urls and not (settings.secret or settings.secret_file):
+    if settings.urls and not settings.secret_file:
         yield f"{_SECTION}.SecretFile is missing, by which receivers know that an event is ours"
     for each in settings.events:
         if each not in WEBHOOK_EVENTS:

@@ -101,6 +101,7 @@ TROUBLES = {
         },
     ),
     "TarponReportsSetAside": counter("tarpon_reports_set_aside_total", 1),
+    "TarponWebhooksFail": counter('tarpon_webhooks_total{outcome="failed"}', 1),
     "TarponReportsPileUp": gauge('tarpon_stream_messages{stream="TARPON_REPORTS"}', 1001, 10),
     "TarponNoNodes": Trouble(
         {'tarpon_nodes{connection="CONNECTED"}': "0x60", 'tarpon_nodes{connection="DISCONNECTED"}': "3x60"},

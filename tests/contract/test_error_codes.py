@@ -246,6 +246,7 @@ RETRYABLE = {
     "UserNameInvalid": False,
     "UserNotFound": False,
     "VariableRefused": False,
+    "WebhookSecretInvalid": False,
     "WeightInvalid": False,
 }
 

@@ -25,6 +25,7 @@ from orchestrator.rules.records import (
     SweepRecord,
     TokenRecord,
     UserRecord,
+    WebhooksRecord,
     decode_record,
     schema_of,
 )
@@ -183,6 +184,13 @@ def test_sent_data_is_stored_under_its_namespace_and_digest() -> None:
     sweep = decode_record("sweep.data", b'{"number":3,"is_on":true}')
     assert isinstance(sweep, SweepRecord)
     assert (sweep.key, msgspec.json.encode(sweep)) == ("sweep.data", b'{"number":3,"is_on":true}')
+
+
+def test_how_far_receivers_of_webhooks_have_come_is_stored_under_one_key() -> None:
+    sent = b'{"sent_up_to":{"0123456789abcdef":641}}'
+    record = decode_record("webhooks.sent", sent)
+    assert isinstance(record, WebhooksRecord)
+    assert (record.key, msgspec.json.encode(record)) == ("webhooks.sent", sent)
 
 
 BINDING = b'{"public_key":"UABC","rejected":7,"message":"m"}'

@@ -20,9 +20,9 @@ from tests.tables_environment import tables_python
 PORT = "1234"
 PROGRAMS = (
     *("import get_results", "import list_files", "Hello over HTTP", "import duckdb", "import nats", "put_data"),
-    "OTLPSpanExporter",
+    *("OTLPSpanExporter", "webhook-signature"),
 )
-"""What is in one of the examples in Python alone; each is run by a test below, and the last in test_tracing.py."""
+"""What is in one of the examples in Python alone; each is run by a test, the last two in others."""
 
 
 def _program(needle: str) -> str:

@@ -5,7 +5,7 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.rules.records import SpecRecord
+from orchestrator.rules.records import JUST_RECORDED, Event, SpecRecord
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
 from orchestrator.webhooks.events import event_of, headers_of
@@ -28,10 +28,11 @@ def ended(state: ExecutionState = ExecutionState.COMPLETED, *, namespace: str = 
     model = Model(max_attempts=1)
     spec = new_job("nightly", namespace=namespace)
     model.apply(subjects.spec_record(JOB, 1), SpecRecord(job=spec), 1)
-    record = replace(new_job_record(JOB, at=SECOND), name="nightly", namespace=namespace)
+    happened = Event(time=SECOND, number=JUST_RECORDED, topic="State Update", message="It happened.")
+    record = replace(new_job_record(JOB, at=SECOND), name="nightly", namespace=namespace, events=(happened,))
     model.apply(subjects.job_record(JOB), record, 2)
     key = execution_key(JOB, 1, 0, 0)
-    model.apply(subjects.execution_record(key), new_execution(state, of=JOB, at=5 * SECOND), 4)
+    model.apply(subjects.execution_record(key), new_execution(state, of=JOB, at=5 * SECOND, events=(happened,)), 4)
     model.find_out()
     return model.jobs[JOB]
 

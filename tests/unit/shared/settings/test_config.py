@@ -672,3 +672,26 @@ class TestManagedPublisher:
     def test_a_half_configured_publisher_does_not_stop_a_command_that_does_not_use_it(self, home: Path) -> None:
         result = load(sets=[f"{S3}.Bucket=my-bucket"], env={"HOME": str(home)}, check_publisher=False)
         assert result.config.publishers.types.s3managed.bucket == "my-bucket"
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ("URLs=ftp://example.com/", "is not an http or https URL"),
+        ("URLs=https://user:word@example.com/", "has a user or password in it"),
+        ("URLs=http://10.0.0.1/hooks", "is http:// to another machine"),
+        ("Events=job.exploded", "is none of job.completed"),
+        ("AllowedAddresses=nowhere", "is neither an address nor a network"),
+        ("MaxAge=0s", "must be greater than zero"),
+    ],
+)
+def test_a_webhook_that_could_not_be_sent_stops_the_start(home: Path, setting: str, problem: str) -> None:
+    sets = [f"Orchestrator.Webhooks.{setting}", "Orchestrator.Webhooks.SecretFile=/etc/tarpon/webhooks.secret"]
+    with pytest.raises(ConfigurationInvalid, match=problem) as raised:
+        load(sets=sets, env={"HOME": str(home)})
+    assert "word@" not in str(raised.value)
+
+
+def test_a_webhook_without_a_secret_stops_the_start(home: Path) -> None:
+    with pytest.raises(ConfigurationInvalid, match="SecretFile is missing"):
+        load(sets=["Orchestrator.Webhooks.URLs=https://example.com/hooks"], env={"HOME": str(home)})
