@@ -12,7 +12,7 @@ import aiohttp
 
 from orchestrator.webhooks.events import WebhookEvent, headers_of
 from orchestrator.webhooks.totals import WebhookTotals
-from shared.runtime.guarded_http import AddressRefused
+from shared.web.guarded_http import AddressRefused
 
 _log = logging.getLogger(__name__)
 

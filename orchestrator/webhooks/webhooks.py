@@ -23,9 +23,9 @@ from shared.data.addresses import AllowedAddresses, allowed_networks
 from shared.errors import MessagingUnavailable, RevisionConflict
 from shared.protocol import subjects
 from shared.runtime.aio import background, finish
-from shared.runtime.guarded_http import guarded_session
 from shared.runtime.tls.trust import trusting_store
 from shared.settings.webhooks import WebhookSettings
+from shared.web.guarded_http import guarded_session
 
 _log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from yarl import URL
 from shared.data.plain_text import printable
 from shared.jobs.inputs.kinds import url_problem
 from shared.jobs.states import FailureReason
-from shared.runtime.guarded_http import IDLE_SECONDS, AddressRefused
 from shared.runtime.network_problems import why_unreachable
+from shared.web.guarded_http import IDLE_SECONDS, AddressRefused
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 WHOLE = frozenset({200, 203})

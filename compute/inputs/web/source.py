@@ -20,8 +20,8 @@ from compute.inputs.web.download import DownloadBounds, FetchedFile, OnBytes, Ur
 from shared.data.addresses import NO_ADDRESS, AllowedAddresses, allowed_networks
 from shared.jobs.inputs.kinds import UrlInputParams, read_params
 from shared.jobs.quantities import parse_bytes
-from shared.runtime.guarded_http import guarded_session
 from shared.settings.inputs import InputSettings
+from shared.web.guarded_http import guarded_session
 
 PART = ".part"
 """What is not complete yet is called so."""

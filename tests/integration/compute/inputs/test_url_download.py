@@ -17,8 +17,8 @@ from compute.inputs.web.download import DownloadBounds, FetchedFile
 from compute.inputs.web.source import UrlSource, url_source
 from shared.data.addresses import AllowedAddresses, allowed_networks
 from shared.jobs.states import FailureReason as R
-from shared.runtime.guarded_http import guarded_session, is_own
 from shared.settings.inputs import InputSettings, UrlDownloadSettings
+from shared.web.guarded_http import guarded_session, is_own
 from tests.certificates import make_certificate
 from tests.odd_server import Asked, OddServer, Script, answer, redirect
 
@@ -211,7 +211,7 @@ class TestAddresses:
         self, server: OddServer, to: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What the resolver let through is judged again by the address that the socket is for."""
-        monkeypatch.setattr("shared.runtime.guarded_http._GuardedResolver.resolve", aiohttp.ThreadedResolver().resolve)
+        monkeypatch.setattr("shared.web.guarded_http._GuardedResolver.resolve", aiohttp.ThreadedResolver().resolve)
         async with url_source(InputSettings()) as source:
             told = await failure(source, f"http://localhost:{server.port}/x", to)
         assert told.reason is R.INPUT_NOT_ALLOWED
@@ -281,7 +281,7 @@ class TestBounds:
             await asyncio.sleep(3600)
 
         server.answer(slow)
-        monkeypatch.setattr("shared.runtime.guarded_http.IDLE_SECONDS", 0.02)
+        monkeypatch.setattr("shared.web.guarded_http.IDLE_SECONDS", 0.02)
         allowed = AllowedAddresses(allowed_networks(LOOPBACK))
         async with guarded_session(allowed) as http:
             quick = UrlSource(http, allowed, DownloadBounds(size_bytes=0, first_pause_seconds=0.001))
