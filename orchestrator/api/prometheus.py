@@ -33,6 +33,7 @@ class MetricsRoutes:
             streams=assembly.streams,
             certificates=assembly.certificates,
             webhooks=assembly.webhooks,
+            queue_labels=assembly.config.orchestrator.scheduler.queue_labels,
         )
 
     def routes(self) -> tuple[Route, ...]:

@@ -118,6 +118,13 @@ class WaitingJobs:
         line = self._lines.get(namespace)
         return sum(len(queue) for shapes in line.queues.values() for queue in shapes.values()) if line else 0
 
+    def groups(self) -> Iterator[tuple[Shape, int, JobId]]:
+        """Each shape, in each namespace and priority, with how many jobs of it wait, and the first of them."""
+        for line in self._lines.values():
+            for shapes in line.queues.values():
+                for shape, queue in shapes.items():
+                    yield shape, len(queue), next(iter(queue))
+
     def lines(self, blocked: Container[Shape] = ()) -> dict[str, Iterator[JobId]]:
         """For each namespace its jobs in order, without those whose shape is `blocked` by the time of their turn.
 

@@ -1,7 +1,7 @@
 """Metrics of an orchestrator for Prometheus: from the model at that moment, and from what was counted."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.admission.bounds.held_back import Bound
 from orchestrator.admission.budgets import Traffic
@@ -16,6 +16,7 @@ from orchestrator.storage.store import Store
 from orchestrator.storage.stream_usage import StreamUsage
 from orchestrator.storage.wall_clock import now_ns
 from orchestrator.telemetry.measures import Measures
+from orchestrator.telemetry.queue_metrics import queue_metrics
 from orchestrator.telemetry.surroundings import bucket_metrics, certificate_metrics, stream_metrics
 from orchestrator.webhooks.totals import WebhookTotals
 from shared.ids import NodeId
@@ -43,6 +44,7 @@ class Metrics:
         streams: StreamUsage,
         certificates: Mapping[str, Served],
         webhooks: WebhookTotals,
+        queue_labels: Sequence[str] = (),
         clock: Callable[[], int] = now_ns,
     ) -> None:
         self._model = model
@@ -56,6 +58,7 @@ class Metrics:
         self._streams = streams
         self._certificates = certificates
         self._webhooks = webhooks
+        self._queue_labels = queue_labels
         self._clock = clock
 
     def collect(self) -> tuple[Metric, ...]:
@@ -66,6 +69,7 @@ class Metrics:
             *bucket_metrics(self._bucket()),
             *stream_metrics(self._streams.streams),
             Gauge("tarpon_webhooks_waiting", "Webhooks that are to be sent still.", plain(self._webhooks.waiting)),
+            *queue_metrics(self._model, self._queue_labels, now=self._clock()),
             *certificate_metrics(self._certificates),
             build_metric(version_text()),
             *connection_metrics(connected=self._connection.connected, connections=self._connection.connections),

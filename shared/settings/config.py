@@ -173,6 +173,13 @@ class SchedulerSettings(Struct, frozen=True, kw_only=True, rename="pascal"):
         int, Meta(ge=1, description="How often one part of a job is tried before the job fails.")
     ] = 5
     backoff: BackoffSettings = BackoffSettings()
+    queue_labels: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Labels by which the metrics tarpon_queue_jobs and tarpon_queue_oldest_seconds tell what waits"
+            " for a node, such as pool, for programs that start nodes."
+        ),
+    ] = ()
 
 
 class JobRetention(Struct, frozen=True, kw_only=True, rename="pascal"):
