@@ -28,6 +28,9 @@ AT_ONCE = 48
 IDLE_SECONDS = 20.0
 """Without a byte."""
 LOOK_SECONDS = 2.0
+MOST_FRUITLESS = 3
+LEFT_SECONDS = 60.0
+"""After so many questions in a row of which nothing came, nobody asks that server here for so long."""
 KEPT_SECONDS = 15.0
 """For so long a connection is kept that nobody uses."""
 _URL = re.compile(r"(https?)://([A-Za-z0-9._-]+)(?::([0-9]{1,5}))?(/[!-\"$-~]*)\Z")
@@ -140,8 +143,19 @@ class _Pool:
         self._busy: set[_Connection] = set()
         self._idle: list[_Connection] = []
         self._closing: asyncio.TimerHandle | None = None
+        self._fruitless = 0
+        self._left_until = 0.0
 
     async def get(self, gets: Sequence[SmallGet]) -> list[bytes | None]:
+        if asyncio.get_running_loop().time() < self._left_until:
+            return [None] * len(gets)
+        found = await self._get(gets)
+        self._fruitless = self._fruitless + 1 if found.count(None) == len(found) else 0
+        if self._fruitless >= MOST_FRUITLESS:
+            self._fruitless, self._left_until = 0, asyncio.get_running_loop().time() + LEFT_SECONDS
+        return found
+
+    async def _get(self, gets: Sequence[SmallGet]) -> list[bytes | None]:
         if self._closing is not None:
             self._closing.cancel()
         batch = _Batch(len(gets))

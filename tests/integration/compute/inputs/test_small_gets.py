@@ -157,6 +157,22 @@ async def test_what_is_usual_is_given_whatever_the_rest_of_the_head_is(odd: OddS
     assert await got(of(odd.url())) == [CONTENT]
 
 
+async def test_a_server_that_never_answers_as_usual_is_left_alone_for_a_while(
+    odd: OddServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd.answer(answer(b"<Error/>", status=503))
+    with closing(SmallGets()) as small:
+        for _ in range(10):
+            assert await small.get([of(odd.url())]) == [None]
+    assert len(odd.asked) == small_gets.MOST_FRUITLESS
+    monkeypatch.setattr(small_gets, "LEFT_SECONDS", 0.0)
+    with closing(SmallGets()) as small:
+        for _ in range(10):
+            await small.get([of(odd.url())])
+        odd.answer(answer(CONTENT, "Connection: close"))
+        assert await small.get([of(odd.url())]) == [CONTENT]
+
+
 async def test_nobody_waits_for_a_server_that_is_not_there(odd: OddServer) -> None:
     url = odd.url().replace(str(odd.port), "1")
     assert await got(*[of(url)] * 100) == [None] * 100
