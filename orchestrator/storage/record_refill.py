@@ -8,6 +8,7 @@ in between, and a refill that was interrupted can be begun anew.
 import asyncio
 import json
 import os
+import time
 from collections.abc import Sequence
 
 import msgspec
@@ -27,6 +28,7 @@ from shared.protocol import subjects
 from shared.runtime.aio import raising_cancellation
 
 WRITE_SECONDS = 30.0
+READY_SECONDS, RETRY_SECONDS = 30.0, 0.5
 BATCH = 256
 """So many records are written at a time."""
 GAP = 1 << 30
@@ -59,17 +61,30 @@ class Refill:
 
     async def begin(self, *, above: int) -> None:
         """Raises StateNotEmpty, OrchestratorRuns, MessagingUnfit, MessagingUnavailable. `above` is a revision."""
+        await self._go_on_above(max(above, await self._prepared()) + GAP)
+        await self._put_mark(is_whole=False)
+
+    async def _prepared(self) -> int:
+        """The last revision. Servers that were just started may not agree yet who leads."""
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            try:
+                return await self._prepare()
+            except MessagingUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _prepare(self) -> int:
         client = self._connection.client
         try:
             await check_server(client)
             await raising_cancellation(set_up_streams(client.jetstream(timeout=ASK_SECONDS), self._replicas))
             await let_marks_expire(client, STREAM, timeout=ASK_SECONDS)
             await self._check_alone()
-            last = await self._check_empty()
+            return await self._check_empty()
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise MessagingUnavailable(f"The state could not be prepared: {error!r}") from error
-        await self._go_on_above(max(above, last) + GAP)
-        await self._put_mark(is_whole=False)
 
     async def put(self, records: Sequence[DumpedRecord]) -> None:
         """Raises MessagingUnavailable: some may be stored. They are stored in their order, as far as that matters."""
