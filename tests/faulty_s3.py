@@ -29,6 +29,7 @@ class Kind(StrEnum):
 
     ARCHIVE = "archive"
     INDEX = "index"
+    RECORD = "record"
     PART = "part"
     BEGIN = "begin"
     COMPLETE = "complete"
@@ -288,6 +289,8 @@ def _seen(request: web.BaseRequest) -> Seen:
             seen.kind, seen.part = Kind.PART, int(query["partNumber"])
         case "PUT" if request.path.endswith(".index.json.gz"):
             seen.kind = Kind.INDEX
+        case "PUT" if request.path.endswith(".result.json"):
+            seen.kind = Kind.RECORD
         case "PUT" if request.path.endswith(".tar.gz"):
             seen.kind = Kind.ARCHIVE
         case "POST" if "uploads" in query:

@@ -14,7 +14,7 @@ import msgspec
 
 from orchestrator.admission.result_signing import ResultSigner
 from orchestrator.rules.records import ResultsRecorded
-from orchestrator.rules.result_record import result_record
+from orchestrator.rules.result_record import ResultRecord, result_record
 from orchestrator.s3.locations import Locations
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
@@ -121,26 +121,35 @@ class ResultRecords:
         return not any(self._model.executions.states[state] for state in ExecutionState if not state.is_terminal)
 
     async def _write(self, execution: ExecutionId) -> None:
-        """Raises StorageUnavailable, and then it waits still, behind the others."""
-        tries = self._waiting.pop(execution)
+        """Raises StorageUnavailable, and then it waits still, behind the others. So it does when cancelled."""
         record = self._model.execution(execution)
         entry = self._model.jobs.get(record.job_id) if record is not None else None
-        if record is None or entry is None or record.location is None:
-            return
-        spec = entry.specs.get(record.job_version)
-        told = result_record(entry.job, spec, entry.kept_versions(record.job_version), record) if spec else None
-        if told is None:
-            return
-        bucket = await self._locations.bucket_of(record.location)
-        try:
-            await bucket.put(record_key(record.location.key), self._signer.envelope(_encoder.encode(told)))
-        except StorageUnavailable as error:
-            if bucket is not self._locations.current and tries + 1 >= TRIES_ELSEWHERE:
-                _log.warning("The result of execution %s has no record in the bucket: %s", execution, error.message)
+        told: ResultRecord | None = None
+        if record is not None and entry is not None and (spec := entry.specs.get(record.job_version)):
+            told = result_record(entry.job, spec, entry.kept_versions(record.job_version), record)
+        if told is not None:
+            try:
+                await self._put(told)
+            except StorageUnavailable as error:
+                self._on_refused(execution, told, error)
                 return
-            self._waiting[execution] = tries + 1
-            raise
-        self._unsaved = True
+            self._unsaved = True
+        self._waiting.pop(execution, None)
+
+    async def _put(self, told: ResultRecord) -> None:
+        bucket = await self._locations.bucket_of(told.location)
+        await bucket.put(record_key(told.location.key), self._signer.envelope(_encoder.encode(told)))
+
+    def _on_refused(self, execution: ExecutionId, told: ResultRecord, error: StorageUnavailable) -> None:
+        """Raises the error unless it was tried often enough."""
+        tries = self._waiting.pop(execution, 0) + 1
+        current = self._locations.current
+        is_elsewhere = current is None or current.location.at("") != told.location.at("")
+        if is_elsewhere and tries >= TRIES_ELSEWHERE:
+            _log.warning("The result of execution %s has no record in the bucket: %s", execution, error.message)
+            return
+        self._waiting[execution] = tries
+        raise error
 
     async def _look_for_all(self) -> None:
         """Note what was verified since all was written last, as far as is known, and not noted."""

@@ -7,15 +7,18 @@ import msgspec
 import pytest
 
 from orchestrator.admission.result_signing import PAYLOAD_TYPE, ResultSigner, SignatureMissing, opened
+from orchestrator.dispatch.result_records import AT_ONCE
 from orchestrator.rules.result_record import FORMAT, ResultRecord
 from shared.settings.secret import Secret
 from tests.documented_policies import give_rights
+from tests.faulty_s3 import INTERNAL, Fault, FaultyS3, Kind
 from tests.integration.orchestrator.storage.test_restored_state import BEFORE, Restorable, queued_job, run_once
 from tests.integration.running import Running
 from tests.nats_bus import new_user_seed
 from tests.servers import S3Server
 from tests.waiting import answered
 
+ON = "Publishers.Types.S3Managed.ResultRecords=true"
 OFF = "Publishers.Types.S3Managed.ResultRecords=false"
 
 
@@ -79,8 +82,20 @@ async def test_results_from_before_get_their_records_once_they_are_wanted(result
         await published(running)
         await published(running)
         assert await results.has_records(0)
-    async with results.with_settings("Publishers.Types.S3Managed.ResultRecords=true").running():
+    async with results.with_settings(ON).running():
         await results.has_records(2)
+
+
+async def test_records_that_s3_does_not_take_at_first_are_all_written_later(results: Results) -> None:
+    async with FaultyS3(results.s3_server.endpoint).serving() as s3:
+        through_it = results.with_settings(f"Publishers.Types.S3Managed.Endpoint={s3.endpoint}")
+        async with through_it.with_settings(OFF).running() as running:
+            for _ in range(AT_ONCE):
+                await published(running)
+        s3.plan(Kind.RECORD, INTERNAL, *[Fault(hold=asyncio.Event())] * (AT_ONCE - 1))
+        async with through_it.with_settings(ON).running():
+            await results.has_records(AT_ONCE)
+        assert not s3.planned
 
 
 class TestSignatures:
