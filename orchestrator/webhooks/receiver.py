@@ -126,6 +126,7 @@ class Receiver:
                 await _wait(self._changed, pause)
 
     async def _send(self, event: WebhookEvent) -> None:
+        begun = time.monotonic()
         why = await self._try(event)
         if not why:
             if self._failures:
@@ -133,18 +134,22 @@ class Receiver:
             self._failures = 0
             self._done(event, "delivered")
             return
+        self._totals.count("failed")
+        if begun >= self._not_before:  # else it was on its way with another one that has failed
+            self._rest(why)
+        if self._clock() - event.made > self._max_age_seconds:
+            _log.warning("A webhook to %s is given up, %s: %s.", self.host, event.id, why)
+            self._done(event, "dropped")
+        else:
+            self._push(event, due=0.0)
+
+    def _rest(self, why: str) -> None:
         if not self._failures:
             told = "The receiver of webhooks at %s does not take them: %s. Each is tried again for %.0f s at most."
             _log.warning(told, self.host, why, self._max_age_seconds)
         self._failures += 1
         pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(self._failures - 1, 20))
         self._not_before = time.monotonic() + pause * random.uniform(1 - SPREAD, 1 + SPREAD)  # noqa: S311  # no secret
-        self._totals.count("failed")
-        if self._clock() - event.made > self._max_age_seconds:
-            _log.warning("A webhook to %s is given up, %s: %s.", self.host, event.id, why)
-            self._done(event, "dropped")
-        else:
-            self._push(event, due=0.0)
 
     async def _try(self, event: WebhookEvent) -> str:
         """Why it was not taken; nothing if it was."""

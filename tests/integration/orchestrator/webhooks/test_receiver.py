@@ -88,3 +88,13 @@ async def test_one_that_fails_gets_one_event_at_a_time_until_it_takes_one(
             receiver.put(event(number))
         await eventually(lambda: totals.counts["delivered"] == 1 + 3 * AT_ONCE)
     assert totals.counts["failed"] == 4, "nobody was sent in vain meanwhile but to try"
+
+
+async def test_those_that_fail_together_are_one_failure(http: aiohttp.ClientSession) -> None:
+    played, totals = WebhookReceiver(SECRET, answers=lambda before: 503 if before < AT_ONCE else 200), WebhookTotals()
+    receiver = told_by(http, played, totals)
+    for number in range(1, AT_ONCE + 1):
+        receiver.put(event(number))
+    async with played.serving(), background(sending=receiver.run()):
+        await eventually(lambda: totals.counts["delivered"] == AT_ONCE, within=10)
+    assert totals.counts["failed"] == AT_ONCE
