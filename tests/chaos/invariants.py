@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import msgspec
 
 from shared.jobs.states import FailureReason
+from shared.protocol.objects import archive_of
 from tests.chaos.evidence import Effect, Execution, Job
 from tests.chaos.jobs import RETRIES, JobPlan, Shape
 from tests.chaos.task_runs import Runs, by_partition, overlaps
@@ -182,7 +183,7 @@ def _of_the_rest(seen: Seen) -> Iterator[Violation]:
 
 
 def _execution_of(key: str) -> str:
-    return key.rpartition("/")[2].removesuffix(".tar.gz").removesuffix(".index.json.gz")
+    return archive_of(key).rpartition("/")[2].removesuffix(".tar.gz")
 
 
 def unreferenced(seen: Seen) -> list[str]:

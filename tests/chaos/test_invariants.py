@@ -71,6 +71,9 @@ RIGHT.append(seen(job(execution("e-1")), told_events={"j-1": [1, 128]}, recorded
 MET_FULL_DISK = [Effect("start", "e-1", "1/0/0", 5, 0), Effect("full", "e-1", "1/0/0", 5, 1)]
 RIGHT.append(seen(job(execution("e-1")), effects=MET_FULL_DISK, result_problems={"e-1": "stdout is wrong"}))
 RIGHT.append(seen(job(execution("e-1")), deleted_jobs={"j-2"}))
+RIGHT.append(
+    seen(job(AGAIN), objects=[f"results/j-1/e-1{ending}" for ending in (".tar.gz", ".index.json.gz", ".result.json")])
+)
 WRONG: dict[str, tuple[str, Seen]] = {
     "a deleted job is there": (
         "returned",
