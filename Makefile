@@ -10,7 +10,7 @@ TESTS := tests
 WORKERS := $(shell n=$$(nproc 2> /dev/null || echo 2); echo $$((n < 8 ? n + 1 : 8)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test newest lowest pythons constraints chaos rolling matrix check fix docs bench release clean
+.PHONY: help setup demo test newest lowest pythons constraints chaos rolling matrix chart check fix docs bench release clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,11 @@ rolling: $(VENV)/.develop ## Restart a whole set under load, machine after machi
 
 matrix: $(VENV)/.develop ## Try the S3 servers, NATS versions, engines and clients found here, for docs/compatibility.md (PART=buckets, PEERS=names)
 	@$(RUN)/python -m tests.matrix $(if $(PART),--part $(PART)) $(if $(PEERS),--peers "$(PEERS)")
+
+chart: $(VENV)/.develop ## Render the chart of deploy/helm and hold it against the schemas of Kubernetes, with helm or a go that builds it
+	@$(INSTALL) --group helm
+	@command -v helm > /dev/null || GOBIN=$(abspath $(RUN)) go install helm.sh/helm/v3/cmd/helm@v3.22.0
+	@PATH="$(abspath $(RUN)):$$PATH" TESTS_REQUIRE_HELM=1 $(MAKE) --no-print-directory test TESTS=tests/e2e/test_helm.py WORKERS=1
 
 check: $(VENV)/.develop ## Check style, types and who imports whom
 	@$(RUN)/ruff check
