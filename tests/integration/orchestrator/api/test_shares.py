@@ -157,21 +157,21 @@ async def test_changes_count_more_while_others_make_some() -> None:
 
 
 async def test_streams_of_a_user_take_turns() -> None:
-    made = UserShares(ApiLimits(streamed_bytes_per_second=shares.STREAM_BURST_BYTES * 10), HeldBack(), Company())
+    held = HeldBack()
+    made = UserShares(ApiLimits(streamed_bytes_per_second=shares.STREAM_BURST_BYTES * 50), held, Company())
     ended: list[int] = []
 
     async def read(number: int) -> None:
-        await made.stream("maria", shares.STREAM_BURST_BYTES)
+        await made.stream("maria", 2 * shares.STREAM_BURST_BYTES)
         ended.append(number)
 
     async with asyncio.TaskGroup() as group:
         for number in range(4):
             group.create_task(read(number))
-        await asyncio.sleep(0)
-        assert ended == [0]
-        await made.stream("jens", 1)
-        assert ended == [0]
     assert ended == [0, 1, 2, 3]
+    assert held.in_all[Bound.READ_BYTES] == 4
+    await made.stream("jens", shares.STREAM_BURST_BYTES // 2)
+    assert held.in_all[Bound.READ_BYTES] == 4
 
 
 @pytest.mark.usefixtures("impatient")
