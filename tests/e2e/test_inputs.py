@@ -6,6 +6,7 @@ import io
 import os
 import tarfile
 from collections.abc import Iterator, Mapping
+from itertools import count
 from typing import Any
 
 import pytest
@@ -225,8 +226,12 @@ CHANGES = ("echo x > 00", "chmod u+w 00", "rm -f 00", "touch new", "mv 00 01", "
 
 
 @pytest.mark.timeout(400)
+def heartbeat_of(stack: Stack, node: str) -> str:
+    return str(stack.api(f"/orchestrator/nodes/{node}")["Node"]["ConnectionState"]["LastHeartbeat"])
+
+
 def test_a_task_comes_to_the_node_that_has_what_it_reads(stack: Stack, s3_server: S3Server) -> None:
-    names = iter(f"{number}.bin" for number in range(8))
+    names = (f"{number}.bin" for number in count())
     bucket = new_bucket(s3_server)
     stack.start_orchestrator(InputSources_Types_S3_Allow=f"s3://{bucket}")
     for node in ("node-a", "node-b"):
@@ -239,6 +244,8 @@ def test_a_task_comes_to_the_node_that_has_what_it_reads(stack: Stack, s3_server
         reads = job("process", "cat $R/in/* | wc -c", s3(bucket, name))
         there = {"Constraints": [{"Key": "name", "Operator": "=", "Values": ["node-b"]}]}
         assert ended(stack, stack.submit(reads | there))["NodeID"] == "node-b"
+        told = heartbeat_of(stack, "node-b")
+        wait_until(lambda: heartbeat_of(stack, "node-b") != told, within=ENDED_SECONDS, what="it tells what it keeps")
         second = ended(stack, stack.submit(reads))
         assert second["RunOutput"]["Stdout"].strip() == str(LARGE_BYTES)
         return bool(second["NodeID"] == "node-b")
