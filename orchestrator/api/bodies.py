@@ -62,14 +62,21 @@ async def body_of(
 ) -> tuple[T, tuple[str, ...]]:
     """The body and warnings about what was not understood. Raises InvalidDocument, PayloadTooLarge or SlowBody.
 
-    `beside` is that of shared.data.decoding.decode.
+    Also ConnectionAbortedError where a large one was not read yet when its sender had gone. `beside` is that of
+    shared.data.decoding.decode.
     """
     body = await received(request, at_most)
     if optional and not body.strip():
         body = b"{}"
     if len(body) <= QUICK_BYTES:
         return _decoded(body, type_, beside)
-    return await request[use_key].in_thread(lambda: _decoded(body, type_, beside))
+
+    def decoded() -> tuple[T, tuple[str, ...]]:
+        if request.transport is None:  # it waited for its turn, and nobody waits for the answer any more
+            raise ConnectionAbortedError("Whoever asked has gone.")
+        return _decoded(body, type_, beside)
+
+    return await request[use_key].in_thread(decoded)
 
 
 def _decoded(

@@ -28,7 +28,7 @@ LARGE_BYTES = 64 << 10
 """A smaller body is not counted while it is there."""
 STREAM_BURST_BYTES = 1 << 20
 """Of all streams of one user at once. What they all hand on in one moment holds up everybody else."""
-BODY_BYTES, BODY_BYTES_OF_ONE = 96 << 20, 32 << 20
+BODY_BYTES, BODY_BYTES_OF_ONE = 96 << 20, 16 << 20
 """Of large bodies that are there at once."""
 
 THREAD_SHARE, THREAD_SECONDS = 0.25, 1.0
