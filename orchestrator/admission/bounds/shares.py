@@ -201,6 +201,11 @@ class UserShares:
         """Of how many users some are there."""
         return len(self._bodies)
 
+    @property
+    def thinking(self) -> int:
+        """How many bodies are read in a thread, or wait for that."""
+        return self._thinking.total()
+
     def close_body(self, who: str, size: int) -> None:
         if size > LARGE_BYTES:
             _less(self._bodies, who, size)

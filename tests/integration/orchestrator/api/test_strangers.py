@@ -5,6 +5,7 @@ import base64
 import json
 import logging
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 
 from orchestrator.admission.bounds import guesses, shares
 from orchestrator.admission.bounds.held_back import Bound
+from orchestrator.api import bodies
 from orchestrator.api.access import connections
 from shared.jobs.durations import Duration
 from shared.protocol.request_signature import Signer, key_id_of
@@ -230,6 +232,33 @@ async def test_large_bodies_of_one_user_wait_for_room_and_those_of_others_do_not
         status, headers, told = await second.answer(head(user))
         assert (status, json.loads(told)["Code"], "retry-after" in headers) == (429, "TooManyRequests", True)
         assert (await third.answer(head(other) + b" " * 200_000))[0] == 400  # it was read, and is no job
+
+
+async def test_a_large_body_is_not_read_when_its_sender_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_go_on, looked_at = threading.Event(), list[int]()
+
+    def decoded(body: bytes, *more: Any) -> Any:
+        looked_at.append(len(body))
+        may_go_on.wait(20)
+        return decode(body, *more)
+
+    decode = bodies._decoded
+    monkeypatch.setattr(bodies, "_decoded", decoded)
+    async with api_with() as (fed, user), opened(fed, 2) as (first, second):
+        told = "".join(f"{name}: {value}\r\n" for name, value in user.bearer.items())
+
+        def put(size: int) -> bytes:
+            return f"PUT {JOBS} HTTP/1.1\r\nHost: {HOST}\r\n{told}Content-Length: {size}\r\n\r\n".encode() + b" " * size
+
+        first.writer.write(put(100_000))
+        await eventually(lambda: looked_at == [100_000])
+        second.writer.write(put(200_000))
+        await eventually(lambda: fed.api.shares.thinking == 2)
+        second.writer.transport.abort()
+        await eventually(lambda: len(fed.api.listener.peers) == 1)
+        may_go_on.set()
+        await eventually(lambda: fed.api.shares.thinking == 0)
+    assert looked_at == [100_000]
 
 
 # ---- guesses --------------------------------------------------------------------------------------------------------
