@@ -82,7 +82,7 @@ class Leader:
             records = self._result_records()
             group.create_task(records.run(), name="result records")
             group.create_task(self._reports(steps, commands, records.note).run(), name="reports")
-            group.create_task(self._retention().run(), name="retention")
+            group.create_task(self._retention(records).run(), name="retention")
             group.create_task(self._data_sweep().run(), name="data sweep")
             group.create_task(scheduler.run(), name="scheduler")
             if self._config.orchestrator.webhooks.urls:
@@ -164,7 +164,7 @@ class Leader:
             on_verified=on_verified,
         )
 
-    def _retention(self) -> Retention:
+    def _retention(self, records: ResultRecords) -> Retention:
         return Retention(
             self._model,
             self._store,
@@ -172,6 +172,7 @@ class Leader:
             self._listings,
             settings=self._config.orchestrator.job_retention,
             results_seconds=float(self._config.publishers.types.s3managed.retention),
+            without_record=records.held_back,
         )
 
     def _data_sweep(self) -> DataSweep:

@@ -7,7 +7,8 @@ where nothing is stored yet.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from itertools import islice
 
 import msgspec
@@ -67,6 +68,9 @@ class ResultRecords:
         self._now = now
         self._waiting: dict[ExecutionId, int] = {}
         """With how often each was tried."""
+        self._writing: dict[ExecutionId, asyncio.Event] = {}
+        """Those on their way to the bucket, with what is set when they have come."""
+        self._held_back: set[ExecutionId] = set()
         self._wanted = asyncio.Event()
         self._left_out = True
         self._since: int | None = None
@@ -83,6 +87,17 @@ class ResultRecords:
         else:
             self._left_out = True
         self._wanted.set()
+
+    @asynccontextmanager
+    async def held_back(self, execution: ExecutionId) -> AsyncIterator[None]:
+        """Nothing is written beside this result meanwhile, and nothing is on its way: so it goes with its record."""
+        self._held_back.add(execution)
+        try:
+            if (written := self._writing.get(execution)) is not None:
+                await written.wait()
+            yield
+        finally:
+            self._held_back.discard(execution)
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -122,19 +137,33 @@ class ResultRecords:
 
     async def _write(self, execution: ExecutionId) -> None:
         """Raises StorageUnavailable, and then it waits still, behind the others. So it does when cancelled."""
-        record = self._model.execution(execution)
-        entry = self._model.jobs.get(record.job_id) if record is not None else None
-        told: ResultRecord | None = None
-        if record is not None and entry is not None and (spec := entry.specs.get(record.job_version)):
-            told = result_record(entry.job, spec, entry.kept_versions(record.job_version), record)
+        if execution in self._held_back:
+            self._waiting[execution] = self._waiting.pop(execution, 0)
+            return
+        told = self._told(execution)
         if told is not None:
+            written = self._writing[execution] = asyncio.Event()
             try:
                 await self._put(told)
             except StorageUnavailable as error:
                 self._on_refused(execution, told, error)
                 return
+            finally:
+                del self._writing[execution]
+                written.set()
             self._unsaved = True
         self._waiting.pop(execution, None)
+
+    def _told(self, execution: ExecutionId) -> ResultRecord | None:
+        """None where there is no result any more, or it goes with its job."""
+        record = self._model.execution(execution)
+        entry = self._model.jobs.get(record.job_id) if record is not None else None
+        if record is None or entry is None or (entry.job.removal is not None and entry.job.removal.results):
+            return None
+        spec = entry.specs.get(record.job_version)
+        if spec is None:
+            return None
+        return result_record(entry.job, spec, entry.kept_versions(record.job_version), record)
 
     async def _put(self, told: ResultRecord) -> None:
         bucket = await self._locations.bucket_of(told.location)

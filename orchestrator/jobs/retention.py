@@ -9,6 +9,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from itertools import islice
 
 from msgspec.structs import replace
@@ -24,7 +25,7 @@ from orchestrator.storage import changes
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
 from shared.errors import MessagingUnavailable, StorageUnavailable
-from shared.ids import JobId
+from shared.ids import ExecutionId, JobId
 from shared.protocol import subjects
 from shared.runtime.aio import pipelined
 from shared.runtime.log_lines import about
@@ -50,6 +51,8 @@ RETURNED_SECONDS = 5.0
 class Retention:
     """The leader's. `results_seconds` is after how long results are deleted; 0 is never.
 
+    Within `without_record` nothing is written beside the result of that execution.
+
     `now` gives nanoseconds since 1970, `clock` monotonic seconds.
     """
 
@@ -62,6 +65,7 @@ class Retention:
         *,
         settings: JobRetention,
         results_seconds: float,
+        without_record: Callable[[ExecutionId], AbstractAsyncContextManager[None]],
         now: Callable[[], int] = now_ns,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -71,6 +75,7 @@ class Retention:
         self._listings = listings
         self._settings = settings
         self._results_seconds = results_seconds
+        self._without_record = without_record
         self._now = now
         self._clock = clock
         self._blocked: dict[JobId, float] = {}
@@ -240,7 +245,8 @@ class Retention:
                 return
             try:
                 bucket = await self._locations.bucket_of(record.location)
-                await bucket.delete_result(record.location.key)
+                async with self._without_record(record.id):
+                    await bucket.delete_result(record.location.key)
             except (DeletionRefused, StorageUnavailable) as error:
                 problems[record.job_id] = f"Its results cannot be deleted: {error.message}"
 
@@ -273,12 +279,15 @@ class Retention:
         return len(jobs) == BATCH
 
     async def _delete_result(self, record: ExecutionRecord) -> None:
-        assert record.location is not None
         entry = self._model.jobs.get(record.job_id)
         if entry is not None and not entry.progress.state.is_terminal:
             return  # it runs again since these were looked for, and may keep this one
-        if self._is_needed(record.job_id):
-            return
+        if not self._is_needed(record.job_id):
+            async with self._without_record(record.id):
+                await self._delete_and_tell(record)
+
+    async def _delete_and_tell(self, record: ExecutionRecord) -> None:
+        assert record.location is not None
         try:
             bucket = await self._locations.bucket_of(record.location)
             await bucket.delete_result(record.location.key)

@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.admission.result_signing import PAYLOAD_TYPE, ResultSigner, SignatureMissing, opened
 from orchestrator.dispatch.result_records import AT_ONCE
+from orchestrator.jobs import removals
 from orchestrator.rules.result_record import FORMAT, ResultRecord
 from shared.settings.secret import Secret
 from tests.documented_policies import give_rights
@@ -16,7 +17,7 @@ from tests.integration.orchestrator.storage.test_restored_state import BEFORE, R
 from tests.integration.running import Running
 from tests.nats_bus import new_user_seed
 from tests.servers import S3Server
-from tests.waiting import answered
+from tests.waiting import answered, eventually
 
 ON = "Publishers.Types.S3Managed.ResultRecords=true"
 OFF = "Publishers.Types.S3Managed.ResultRecords=false"
@@ -75,6 +76,23 @@ async def test_a_record_tells_of_its_result_and_goes_with_it(results: Results) -
         answer = await running.ask(f"/api/v1/orchestrator/jobs/{job}/record?results=true", "DELETE")
         assert answer.json["Deleted"]
         await answered(results.keys, lambda keys: keys == [], within=20, what="nothing is left of the result")
+
+
+async def test_a_record_that_is_on_its_way_while_its_result_is_deleted_goes_with_it(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removals, "WAIT_SECONDS", 1.0)
+    await asyncio.to_thread(give_rights, results.s3_server, results.bucket, "iam-policy-deletion.json")
+    may_arrive = asyncio.Event()
+    async with FaultyS3(results.s3_server.endpoint).serving() as s3:
+        s3.plan(Kind.RECORD, Fault(hold=may_arrive))
+        async with results.with_settings(f"Publishers.Types.S3Managed.Endpoint={s3.endpoint}").running() as running:
+            job = await published(running)
+            await eventually(lambda: s3.of(Kind.RECORD), what="the record is on its way")
+            await running.ask(f"/api/v1/orchestrator/jobs/{job}/record?results=true", "DELETE")
+            may_arrive.set()
+            await eventually(lambda: s3.of(Kind.RECORD)[0].status == 200, what="it has come")
+            await answered(results.keys, lambda keys: keys == [], within=20, what="nothing is left of the result")
 
 
 async def test_results_from_before_get_their_records_once_they_are_wanted(results: Results) -> None:

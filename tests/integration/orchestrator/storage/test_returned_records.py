@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import msgspec
@@ -237,7 +237,13 @@ class TestWhatAnEarlierVersionHasRemoved:
 def retention_of(store: Store) -> Retention:
     settings = JobRetention()
     return Retention(
-        store.model, store, Locations(None), Listings(Locations(None)), settings=settings, results_seconds=0.0
+        store.model,
+        store,
+        Locations(None),
+        Listings(Locations(None)),
+        settings=settings,
+        results_seconds=0.0,
+        without_record=lambda _: nullcontext(),
     )
 
 

@@ -1,5 +1,7 @@
 """Which ended jobs are due to be forgotten, and that a model gives everything back when they are."""
 
+from contextlib import nullcontext
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -160,7 +162,13 @@ class TestAMarkedJob:
         fed.mark(job)
         store = Store(Connection(["nats://127.0.0.1:1"]), fed.model)
         retention = Retention(
-            fed.model, store, Locations(None), Listings(Locations(None)), settings=settings(), results_seconds=0
+            fed.model,
+            store,
+            Locations(None),
+            Listings(Locations(None)),
+            settings=settings(),
+            results_seconds=0.0,
+            without_record=lambda _: nullcontext(),
         )
         assert retention._may_be_removed(job)
         fed.execution(job, ExecutionState.RUNNING, ended_at=5)
