@@ -10,7 +10,7 @@ TESTS := tests
 WORKERS := $(shell n=$$(nproc 2> /dev/null || echo 2); echo $$((n < 8 ? n + 1 : 8)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test newest lowest pythons constraints chaos rolling matrix chart check fix docs bench release clean
+.PHONY: help setup demo test newest lowest pythons constraints chaos rolling outage matrix chart check fix docs bench release clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,7 +60,10 @@ chaos: $(VENV)/.develop ## Let everything fail at random under load (SECONDS=360
 	@$(RUN)/python -m tests.chaos --json --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED))
 
 rolling: $(VENV)/.develop ## Restart a whole set under load, machine after machine, into another version (OLD=commit) and back; as root
-	@PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/python -m tests.rolling $(if $(OLD),--old $(OLD))
+	@PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/python -m tests.whole_set.rolling $(if $(OLD),--old $(OLD))
+
+outage: $(VENV)/.develop ## Take the bucket's server of a whole set away for five minutes, until its alert has come and gone; as root
+	@PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/python -m tests.whole_set.outage
 
 matrix: $(VENV)/.develop ## Try the S3 servers, NATS versions, engines and clients found here, for docs/compatibility.md (PART=buckets, PEERS=names)
 	@$(RUN)/python -m tests.matrix $(if $(PART),--part $(PART)) $(if $(PEERS),--peers "$(PEERS)")

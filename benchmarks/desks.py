@@ -17,6 +17,7 @@ from shared.protocol.messages import (
     PartsGiven,
     PartsRequest,
     Registration,
+    StoreRequest,
     UploadAnswer,
     UploadBegun,
     UploadCompleted,
@@ -48,7 +49,7 @@ class Desk(ABC):
                 return PartsGiven(parts=await self.parts(upload_id, first, count))
             case CompleteUpload(upload_id=upload_id, etags=etags):
                 return await self.complete(upload_id, etags)
-            case Registration() | InputsRequest():
+            case Registration() | InputsRequest() | StoreRequest():
                 raise ValueError("An upload asks for nothing else.")
 
     @abstractmethod

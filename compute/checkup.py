@@ -10,10 +10,13 @@ import os
 import ssl
 import stat
 import tempfile
+import time
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import aiohttp
 import msgspec
 
 from compute.engines.docker.api import DockerApi, EngineAway, EngineRefusal
@@ -22,23 +25,26 @@ from compute.engines.process.bubblewrap import Bubblewrap
 from compute.uplink.identity import SEED_FILE, Identity, load_identity
 from compute.uplink.invitation import invitation
 from compute.uplink.trust import trust_of
+from compute.upload.put import upload_session
 from shared.errors import MessagingUnavailable, TarponError
 from shared.ids import NodeId
 from shared.jobs.engine_params import DOCKER, PROCESS
+from shared.messaging.client import NOT_OF_TLS
 from shared.messaging.transport import Connection, connect
 from shared.protocol import messages, subjects
-from shared.protocol.messages import RequestRefused
-from shared.protocol.nats_address import parse_nats_address
+from shared.protocol.messages import RequestRefused, StoreRequest, StoreTold
+from shared.protocol.nats_address import ENCRYPTED, NatsAddress, parse_nats_address
 from shared.runtime.checkup import Check, Finding, aside, note, ok, port_finding, problem, warning
 from shared.runtime.network_problems import why_unreachable
+from shared.runtime.tls.trust import trusting_store, trusting_system
 from shared.settings.config import AUTO, Config
 
-NATS, ENGINES, PORTS, KEY = "NATS", "engines", "ports", "node key"
+NATS, ENGINES, PORTS, KEY, STORE, CLOCK = "NATS", "engines", "ports", "node key", "bucket", "clock"
 NATS_SECONDS = 30.0
 SANDBOX_SECONDS = 40.0
 ANSWER_SECONDS = 5.0
-QUESTION = b'{"type":"Standing"}'
-"""A request that no orchestrator knows, and that each refuses: nothing is changed by it."""
+STORE_SECONDS = 10.0
+MOST_SKEW_SECONDS = 60.0
 _NO_WALLS = "Install bubblewrap here and set Engines.Types.Process.Sandbox=require, unless you trust every job."
 
 
@@ -94,11 +100,9 @@ async def _nats(config: Config) -> list[Finding]:
     found = [await _reached(server, trust) for server in invited.servers]
     if any(not each.code for each in found):
         identity = await aside(partial(_identity, config))
-        found.append(
-            note(NATS, "Whether this node is let in is not known before it has joined.")
-            if identity is None
-            else await _let_in(invited.servers, identity, trust)
-        )
+        if identity is None:
+            return [*found, note(NATS, "Whether this node is let in is not known before it has joined.")]
+        found += await _let_in(config, invited.servers, identity, trust)
     return found
 
 
@@ -117,11 +121,7 @@ async def _reached(server: str, trust: ssl.SSLContext | None) -> Finding:
     address = parse_nats_address(server)
     hint = "Check Compute.Orchestrators, the firewall between, and whether the orchestrator runs."
     try:
-        reader, writer = await asyncio.open_connection(address.host, address.port)
-        try:
-            line = await reader.readline()
-        finally:
-            writer.close()
+        line = await _greeting(address, trust)
     except OSError as error:
         return problem(NATS, "NatsNotReached", f"{server} cannot be reached: {why_unreachable(error)}.", hint)
     if not line.startswith(b"INFO "):
@@ -135,7 +135,28 @@ async def _reached(server: str, trust: ssl.SSLContext | None) -> Finding:
     return problem(NATS, "NatsNotReached", f"What listens at {server} is no NATS server.", hint)
 
 
-async def _let_in(servers: tuple[str, ...], identity: Identity, trust: ssl.SSLContext | None) -> Finding:
+async def _greeting(address: NatsAddress, trust: ssl.SSLContext | None) -> bytes:
+    """What the server says first: within TLS where that is promised, unless it is one that greets in the clear."""
+    if trust is not None or address.scheme == ENCRYPTED:
+        try:
+            return await _first_line(address, trust or trusting_system())
+        except ssl.SSLError as error:
+            if error.reason not in NOT_OF_TLS:
+                raise
+    return await _first_line(address, None)
+
+
+async def _first_line(address: NatsAddress, context: ssl.SSLContext | None) -> bytes:
+    reader, writer = await asyncio.open_connection(address.host, address.port, ssl=context)
+    try:
+        return await reader.readline()
+    finally:
+        writer.close()
+
+
+async def _let_in(
+    config: Config, servers: tuple[str, ...], identity: Identity, trust: ssl.SSLContext | None
+) -> list[Finding]:
     async with connect(
         servers,
         name=identity.node_id,
@@ -147,26 +168,66 @@ async def _let_in(servers: tuple[str, ...], identity: Identity, trust: ssl.SSLCo
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(NATS_SECONDS / 3):
                 await connection.wait_connected()
-                return await _standing(connection, identity.node_id)
+                return await _standing(config, connection, identity.node_id)
         why = connection.problem or "there is no answer."
     hint = "`tarpon node describe` says whether it was rejected; `tarpon node rekey` lets it in with another key."
-    return problem(NATS, "NodeNotLetIn", f"The node {identity.node_id} is not let in: {why}", hint)
+    return [problem(NATS, "NodeNotLetIn", f"The node {identity.node_id} is not let in: {why}", hint)]
 
 
-async def _standing(connection: Connection, node: NodeId) -> Finding:
-    """One that an operator has rejected is let in for a moment, to be told so whatever it asks."""
+async def _standing(config: Config, connection: Connection, node: NodeId) -> list[Finding]:
+    """One that an operator has rejected is let in for a moment, to be told so whatever it asks.
+
+    Orchestrators of an earlier version refuse the question, and so tell as much of the node and nothing of the store.
+    """
+    question = messages.encode(StoreRequest())
     try:
-        answer = await connection.request(subjects.node_requests(node), QUESTION, timeout=ANSWER_SECONDS)
+        answer = await connection.request(subjects.node_requests(node), question, timeout=ANSWER_SECONDS)
     except MessagingUnavailable:
         told, hint = (
             "This node is let in, and no orchestrator answers it.",
             "Look whether one leads: `tarpon agent node`.",
         )
-        return problem(NATS, "NoLeader", told, hint)
-    refused = messages.decode(messages.node_request_answers, answer)
-    if isinstance(refused, RequestRefused) and refused.code == "NodeRejected":
-        return problem(NATS, "NodeRejected", f"The {refused.message}", "Ask who runs the orchestrator for the reason.")
-    return ok(NATS, f"An orchestrator answers, and knows this node, {node}, by its key.")
+        return [problem(NATS, "NoLeader", told, hint)]
+    told_of = messages.decode(messages.node_request_answers, answer)
+    if isinstance(told_of, RequestRefused) and told_of.code == "NodeRejected":
+        return [
+            problem(NATS, "NodeRejected", f"The {told_of.message}", "Ask who runs the orchestrator for the reason.")
+        ]
+    known = ok(NATS, f"An orchestrator answers, and knows this node, {node}, by its key.")
+    if not isinstance(told_of, StoreTold):
+        return [known]
+    return [known, *await _store(config, told_of.url)]
+
+
+async def _store(config: Config, url: str) -> list[Finding]:
+    """Whether the place to which results go answers here, by whatever it says to who shows no key."""
+    if not url:
+        return [note(STORE, "The orchestrator has no bucket: nothing is published.")]
+    settings = config.publishers.types.s3managed
+    trust = await aside(partial(trusting_store, settings.ca_file))
+    hint = "Results are sent there from this node: open the firewall, or have PublicEndpoint name what nodes reach."
+    try:
+        async with (
+            asyncio.timeout(STORE_SECONDS),
+            upload_session(trust) as http,
+            http.get(url, allow_redirects=False) as answer,
+        ):
+            date, now = answer.headers.get("Date", ""), time.time()
+    except (aiohttp.ClientError, OSError) as error:
+        told = f"The store of results at {url} cannot be reached: {why_unreachable(error)}."
+        return [problem(STORE, "EndpointUnreachable", told, hint)]
+    return [ok(STORE, f"The store of results at {url} answers."), *_skew(date, now)]
+
+
+def _skew(date: str, now: float) -> list[Finding]:
+    try:
+        ahead = parsedate_to_datetime(date).timestamp() - int(now)
+    except (ValueError, TypeError):
+        return []  # it does not tell
+    if abs(ahead) <= MOST_SKEW_SECONDS:
+        return [ok(CLOCK, "This machine and S3 show the same time, to the minute.")]
+    told = f"S3's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} this machine's."
+    return [problem(CLOCK, "ClockOff", told, "Set the clock of this machine, best by NTP.")]
 
 
 async def _docker(config: Config) -> list[Finding]:

@@ -142,6 +142,7 @@ class Leader:
             inputs=InputGrants(self._model, self._locations, self._shares, self._audit),
             offers=offers,
             scheduler=scheduler,
+            locations=self._locations,
             most=most_of(self._config.orchestrator.node_manager.max_capacity),
             leads=lambda: self._lease.is_held,
         )

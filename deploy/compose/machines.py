@@ -147,7 +147,7 @@ class Machine:
     def _source(self, text: str) -> Path:
         if text.startswith("./secrets"):
             return self._secrets.resolve() / text.removeprefix("./secrets").lstrip("/")
-        if text.startswith("./"):
+        if text.startswith("."):
             return HERE / text
         volume = self._folder / "volumes" / text
         volume.mkdir(exist_ok=True)

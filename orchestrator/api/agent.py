@@ -181,12 +181,13 @@ def publisher_health(locations: Locations, unfinished_uploads: int) -> rest_node
     if locations.current is None:
         return None
     outcome = locations.current.health.outcome
+    problem = outcome.problem or locations.current.watch.problem
     return rest_nodes.PublisherHealth(
-        ready=outcome.ready,
+        ready=outcome.ready and problem is None,
         unfinished_uploads=unfinished_uploads,
         create_only=outcome.create_only if outcome.ready else None,
         create_only_parts=locations.current.completes_create_only,
-        problem=_problem(outcome.problem),
+        problem=_problem(problem),
         deletion_problem=_problem(locations.current.deletion_problem),
     )
 

@@ -19,6 +19,7 @@ from orchestrator.inputs.grants import InputGrants
 from orchestrator.nodes.node_changes import engines_away
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.records import BindingRecord, NodeRecord
+from orchestrator.s3.locations import Locations
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
@@ -38,6 +39,8 @@ from shared.protocol.messages import (
     Reconciliation,
     Registration,
     RequestRefused,
+    StoreRequest,
+    StoreTold,
     UnknownMessage,
 )
 from shared.protocol.nodes.inputs import InputsRequest
@@ -74,6 +77,7 @@ class NodeRequests:
         inputs: InputGrants,
         offers: Offers,
         scheduler: Scheduler,
+        locations: Locations,
         most: Capacity,
         leads: Callable[[], bool],
     ) -> None:
@@ -85,6 +89,7 @@ class NodeRequests:
         self._inputs = inputs
         self._offers = offers
         self._scheduler = scheduler
+        self._locations = locations
         self._most = most
         self._budgets = nodes.budgets
         self._leads = leads
@@ -143,6 +148,9 @@ class NodeRequests:
             case InputsRequest():
                 await self._know((request.execution_id,))
                 return await self._inputs.answer(sender, request)
+            case StoreRequest():
+                current = self._locations.current
+                return StoreTold(url=current.upload_origin if current is not None else "")
 
     async def _know(self, executions: Iterable[ExecutionId]) -> None:
         """An execution that is unknown may be one that another leader stored last, and this one is yet to hear of."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -88,6 +89,12 @@ class Bucket:
     ) -> None:
         await self._multipart.__aexit__(kind, error, trace)
         await self._session.close()
+
+    @property
+    def upload_origin(self) -> str:
+        """The scheme, host and port of the URLs that nodes get."""
+        found = urlsplit(self._signers.public.base_url)
+        return f"{found.scheme}://{found.netloc}"
 
     async def run(self) -> None:
         """Keep the credentials fresh, for ever, and probe until the bucket can be used as it has to be."""

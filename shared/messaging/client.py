@@ -16,7 +16,7 @@ from nats.protocol.command import pub_cmd
 from shared.protocol.nats_address import ENCRYPTED
 from shared.runtime.aio import raising_cancellation
 
-_NOT_OF_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNEXPECTED_MESSAGE", "RECORD_LAYER_FAILURE", "BAD_RECORD_TYPE"})
+NOT_OF_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNEXPECTED_MESSAGE", "RECORD_LAYER_FAILURE", "BAD_RECORD_TYPE"})
 """By which OpenSSL, in several versions, says that what comes is plain text."""
 
 Admits = Callable[[bytes, int], bool]
@@ -67,7 +67,7 @@ class MendedClient(Client):
             try:
                 self._transport = await _encrypted(s.uri, self.ssl_context, within)
             except ssl.SSLError as error:
-                if error.reason not in _NOT_OF_TLS:
+                if error.reason not in NOT_OF_TLS:
                     raise
             else:
                 return

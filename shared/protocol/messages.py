@@ -274,8 +274,12 @@ class CompleteUpload(Message, frozen=True, kw_only=True, tag="CompleteUpload"):
     etags: tuple[str, ...]
 
 
+class StoreRequest(Message, frozen=True, kw_only=True, tag="StoreRequest"):
+    """Where do results go? The checkup of a node asks it, which holds no execution and so has no URL."""
+
+
 UploadRequest = GrantRequest | IndexGrantRequest | BeginUpload | PartsRequest | CompleteUpload
-NodeRequest = Registration | UploadRequest | InputsRequest
+NodeRequest = Registration | UploadRequest | InputsRequest | StoreRequest
 
 
 class Reconciliation(Message, frozen=True, kw_only=True, tag="Reconciliation"):
@@ -312,6 +316,12 @@ class UploadLost(Message, frozen=True, kw_only=True, tag="UploadLost"):
     message: str = ""
 
 
+class StoreTold(Message, frozen=True, kw_only=True, tag="StoreTold"):
+    """The scheme, host and port to which nodes send results; empty where no bucket is configured."""
+
+    url: str = ""
+
+
 class RequestRefused(Message, frozen=True, kw_only=True, tag="RequestRefused"):
     code: str
     message: str
@@ -319,7 +329,7 @@ class RequestRefused(Message, frozen=True, kw_only=True, tag="RequestRefused"):
 
 
 UploadAnswer = GrantGiven | IndexGrantGiven | UploadBegun | PartsGiven | UploadCompleted | UploadLost | RequestRefused
-NodeRequestAnswer = Reconciliation | UploadAnswer | InputsGiven
+NodeRequestAnswer = Reconciliation | UploadAnswer | InputsGiven | StoreTold
 
 # ---- facts ------------------------------------------------------------------------------------------------------
 

@@ -70,6 +70,8 @@ from shared.protocol.messages import (
     Reports,
     RequestRefused,
     RunOutput,
+    StoreRequest,
+    StoreTold,
     TaskEnded,
     UnknownMessage,
     UploadBegun,
@@ -572,6 +574,9 @@ GOLDEN: list[tuple[Message, str]] = [
     ),
     (UploadCompleted(), '{"type":"UploadCompleted"}'),
     (UploadLost(), '{"type":"UploadLost"}'),
+    (StoreRequest(), '{"type":"StoreRequest"}'),
+    (StoreTold(), '{"type":"StoreTold"}'),
+    (StoreTold(url="https://s3.example.com:8333"), '{"type":"StoreTold","url":"https://s3.example.com:8333"}'),
     (UploadLost(message="404 NoSuchUpload"), '{"type":"UploadLost","message":"404 NoSuchUpload"}'),
     (
         OutputPublished(

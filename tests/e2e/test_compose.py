@@ -56,7 +56,7 @@ def test_a_job_runs_on_the_whole_set_and_another_one_after_a_machine_of_each_kin
     for name in ("job-hello-process", "job-after"):
         assert (tmp_path / name / "stdout").read_text() == "Hello, I was stored by the managed publisher!\n"
     targets = json.loads((tmp_path / "targets.json").read_text())["data"]["activeTargets"]
-    assert {each["labels"]["job"] for each in targets} == {"tarpon-nodes", "tarpon-orchestrators"}
+    assert {each["labels"]["job"] for each in targets} == {"tarpon-compute", "tarpon-orchestrator"}
     leaked = secrets_in_logs(secrets, folder / "logs")
     assert leaked == []
 

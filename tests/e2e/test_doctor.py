@@ -13,6 +13,7 @@ import pytest
 from compute.uplink.identity import load_identity
 from tarpon.cli.console.outcomes import Exit
 from tests.chaos.clocks import Clock
+from tests.e2e.conftest import ended
 from tests.e2e.stack import Stack, _plain_environment
 from tests.node_environment import node_python
 from tests.programs import require_program
@@ -92,6 +93,7 @@ def test_on_the_machine_of_a_node_that_is_well_nothing_is_wrong(running: Stack) 
     assert areas(found) >= {"settings", "clock", "names", "disk", "NATS", "node key"}
     assert "API" not in areas(found), "a node need not reach it"
     assert any("knows this node, node-a, by its key" in each["Message"] for each in found)
+    assert any(f"{running.s3.endpoint} answers" in each["Message"] for each in found)
 
 
 def test_the_node_goes_on_while_it_is_looked_at(running: Stack) -> None:
@@ -147,6 +149,30 @@ def test_a_node_whose_servers_are_away_is_told(tmp_path: Path) -> None:
     assert (code, codes(found)) == (Exit.UNHEALTHY, {"NatsNotReached"})
 
 
+def test_a_node_whose_nats_speaks_tls_alone_reaches_it(
+    s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    stack = Stack(tmp_path_factory.mktemp("encrypted"), s3_server, encrypted=True)
+    try:
+        stack.start_asking_orchestrator()
+        stack.start_compute("node-a")
+        trusts = {"Compute_TLS_CACert": str(stack.authority_file)}
+        code, found = doctor(*of_node(stack, **trusts), python=str(node_python()))
+        assert (code, codes(found)) == (Exit.OK, set()), found
+    finally:
+        ended(stack)
+
+
+def test_a_node_that_cannot_reach_the_bucket_is_told_so_without_any_key(stack: Stack) -> None:
+    (port,) = free_ports(1)
+    away = f"http://{HOST}:{port}"
+    stack.start_orchestrator(publisher=stack.publisher_settings(PublicEndpoint=away))
+    stack.start_compute("node-a")
+    code, found = doctor(*of_node(stack), python=str(node_python()))
+    assert (code, codes(found)) == (Exit.UNHEALTHY, {"EndpointUnreachable"})
+    assert away in next(each["Message"] for each in found if each.get("Code") == "EndpointUnreachable")
+
+
 def test_a_node_that_was_rejected_or_is_not_known_is_told(stack: Stack) -> None:
     stack.start_orchestrator()
     stack.start_compute("node-a")
@@ -168,6 +194,8 @@ def test_a_clock_that_is_off_is_told_against_the_orchestrator_and_s3(
     clock.set_hours(0.5)
     _, found = doctor(*of_orchestrator(running), **keys | clock.variables)
     told = " ".join(each["Message"] for each in found if each.get("Code") == "ClockOff")
+    _, of_the_node = doctor(*of_node(running), **clock.variables)
+    assert any("S3's clock is " in each["Message"] for each in of_the_node if each.get("Code") == "ClockOff")
     assert "The orchestrator's clock is " in told
     assert "S3's clock is " in told
 

@@ -147,7 +147,7 @@ class Publishing:
         """As a question and its answer travel, and as orchestrator.dispatch.node_requests answers what has moved."""
         self.asked.append(request)
         heard = messages.decode(messages.node_requests, messages.encode(request))
-        assert not isinstance(heard, messages.Registration | InputsRequest)
+        assert not isinstance(heard, messages.Registration | InputsRequest | messages.StoreRequest)
         answer: NodeRequestAnswer
         try:
             answer = await self.desk.answer(self.node, heard)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.rolling import is_well
+from tests.whole_set.rolling import is_well
 
 WELL: dict[str, Any] = {
     "lost": [],

@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from orchestrator.api.agent import publisher_health
 from orchestrator.rules.location import Location
 from orchestrator.s3.bucket import Bucket
 from orchestrator.s3.credentials.chain import Snapshot
 from orchestrator.s3.credentials.rotation import CredentialSource
+from orchestrator.s3.locations import Locations
 from orchestrator.s3.problems import ProblemCode
 from orchestrator.telemetry.surroundings import bucket_metrics
 from shared.runtime.aio import background
@@ -56,6 +58,9 @@ async def test_a_bucket_that_is_away_is_known_and_one_that_is_back_too(bucket: B
         assert bucket.watch.problem is not None
         assert bucket.watch.problem.code == ProblemCode.ENDPOINT_UNREACHABLE
         assert bucket.health.outcome.ready, "jobs are taken all the same"
+        shown = publisher_health(Locations(bucket), 0)
+        assert shown is not None
+        assert (shown.ready, shown.problem and shown.problem.code) == (False, ProblemCode.ENDPOINT_UNREACHABLE)
         await proxy.open()
         await eventually(lambda: told(bucket)["tarpon_bucket_usable"] == 1, what="it is usable again")
     assert told(bucket)["tarpon_bucket_clock_skew_seconds"] in {-1.0, 0.0, 1.0}
