@@ -77,8 +77,10 @@ def _started(wanted: argparse.Namespace, *, tls: bool) -> Iterator[Rig]:
         made.start_orchestrator()
         if wanted.stored:
             made.store_jobs(wanted.stored, job_of("process"))
-        start_nodes = made.simulate_nodes if wanted.simulated else made.start_nodes
-        start_nodes(wanted.nodes)
+        if wanted.simulated:
+            made.simulate_nodes(wanted.nodes)
+        else:
+            made.start_nodes(wanted.nodes, sandbox=wanted.sandbox)
         yield made
 
 
@@ -95,6 +97,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--engine", choices=ENGINES, default="noop")
     parser.add_argument("--sink", choices=["discard", "s3"], default="discard")
     parser.add_argument("--sync", choices=["always", "default"], default="default", help="when NATS syncs to disk")
+    parser.add_argument("--sandbox", choices=["off", "require"], default="off", help="whether tasks are behind walls")
     parser.add_argument("--in-flight", type=int, default=128)
     parser.add_argument("--warm-up", type=int, default=WARM_UP, help="jobs that are not counted")
     parser.add_argument("--most-jobs", type=int, default=0, help="how many ended jobs are kept")

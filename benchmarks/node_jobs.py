@@ -86,8 +86,9 @@ class Offers:
                 for each in _reports(message.payload):
                     self.reports += 1
                     end = each.facts[-1]
-                    if isinstance(end, last | ExecutionFailed):
-                        self._ends.pop(each.execution_id).set_result(end)
+                    told = self._ends.pop(each.execution_id, None) if isinstance(end, last | ExecutionFailed) else None
+                    if told is not None:  # once: a report may come again
+                        told.set_result(end)
 
     async def one(self) -> None:
         execution = ExecutionId(f"e-{uuid.uuid4()}")
@@ -206,6 +207,7 @@ def _start_node(folder: Path, bus: Bus) -> "subprocess.Popen[bytes]":
         "ENGINES_TYPES_PROCESS_ENABLED": "true",
         "ENGINES_DISABLED": "docker",
         "COMPUTE_QUEUECAPACITY": "1000",
+        "ENGINES_TYPES_PROCESS_SANDBOX": os.environ.get("SANDBOX", "off"),
     }
     environment = {**os.environ, **{f"TARPON_{name}": str(value) for name, value in settings.items()}}
     command = os.environ.get("NODE_COMMAND", f"{sys.executable} -m tarpon").split()

@@ -78,7 +78,7 @@ class Rig:
         self.stack.wait_ready(within=READY_SECONDS)
         return started
 
-    def start_nodes(self, count: int) -> None:
+    def start_nodes(self, count: int, *, sandbox: str = "off") -> None:
         """Real ones, a process each, which give tasks the whole machine; they beat as often as by default."""
         for number in range(1, count + 1):
             self.stack.start_compute(
@@ -86,6 +86,7 @@ class Rig:
                 python=sys.executable,
                 Compute_Heartbeat_Interval="15s",
                 Compute_AllocatedCapacity_CPU="100%",
+                Engines_Types_Process_Sandbox=sandbox,
             )
 
     def simulate_nodes(self, count: int) -> None:
