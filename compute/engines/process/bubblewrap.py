@@ -30,6 +30,8 @@ from compute.engines.process.sandbox import (
     SandboxView,
     arguments,
 )
+from compute.processes import child
+from compute.processes.child import Child
 from shared.errors import Missing
 
 PROGRAM = "bwrap"
@@ -40,6 +42,9 @@ SETUP_SECONDS = 60.0
 _FORBIDS_NESTING_SINCE = (0, 8)
 _REPORT_BYTES = 4096
 _MAX_WORDS = 300
+_TOLD, _SECCOMP, _REPORTS = 3, 4, 5
+"""What bwrap has open beside the standard streams."""
+_ROOT = Path("/")
 _ECHO, _QUESTION = "cat", b"?"
 
 
@@ -99,15 +104,15 @@ class SandboxReports:
 class StartedSandbox(NamedTuple):
     """`first_pid` is the first process inside of the walls; 0 where bwrap ended before it had made one."""
 
-    process: "subprocess.Popen[bytes]"
+    process: Child
     reports: SandboxReports
     first_pid: int
 
     def abandon(self) -> None:
         """End what nobody could find again. That needs no descriptor, for there may be none left."""
         # While it is stopped it does not wait for the first process, whose number is then nobody else's.
-        self.process.send_signal(signal.SIGSTOP)
-        if self.first_pid and self.process.poll() is None:
+        os.kill(self.process.pid, signal.SIGSTOP)
+        if self.first_pid and not self.process.has_ended():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.first_pid, signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError):
@@ -180,18 +185,14 @@ class Bubblewrap:
         ours, theirs = os.pipe2(os.O_CLOEXEC)
         try:
             with _in_memory(self._filter) as seccomp, _in_memory(self._arguments(view)) as told:
-                process = subprocess.Popen(
+                process = child.start(
                     [
-                        *(self._program, "--args", str(told), "--seccomp", str(seccomp)),
-                        *("--json-status-fd", str(theirs), "--", *command),
+                        *(self._program, "--args", str(_TOLD), "--seccomp", str(_SECCOMP)),
+                        *("--json-status-fd", str(_REPORTS), "--", *command),
                     ],
-                    cwd="/",
-                    env=dict(variables),
-                    stdin=self._nothing if stdin is None else stdin,
-                    stdout=stdout,
-                    stderr=stderr,
-                    pass_fds=(told, seccomp, theirs),
-                    start_new_session=True,
+                    cwd=_ROOT,
+                    env=variables,
+                    descriptors=(self._nothing if stdin is None else stdin, stdout, stderr, told, seccomp, theirs),
                 )
         except BaseException:
             os.close(ours)

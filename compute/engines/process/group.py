@@ -1,7 +1,7 @@
 """The process group of a task: started and surely ended, without blocking the event loop or forking its memory.
 
-subprocess.Popen uses vfork; the loop's own subprocess support copies the page tables of this process first, which
-blocks for milliseconds. The end is seen through a pidfd.
+The loop's own subprocess support copies the page tables of this process first, which blocks for milliseconds. The end
+is seen through a pidfd.
 """
 
 import asyncio
@@ -9,15 +9,15 @@ import contextlib
 import os
 import resource
 import select
-import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from compute.engines.process.strays import Strays
+from compute.processes import child
+from compute.processes.child import Child
 from compute.processes.mark import ProcessMark, mark_process
 from compute.processes.table import Process
 from shared.ids import ExecutionId
@@ -41,16 +41,6 @@ async def in_thread_if_any(act: Callable[P, T], *args: P.args, **kwargs: P.kwarg
         return act(*args, **kwargs)
 
 
-def _found(program: str, path: str) -> str | None:
-    """Where the system would find the program, None where it may look into the task's own folder.
-
-    Found here, because the one that starts it tries every folder of the path while all threads of this process wait.
-    """
-    if "/" in program or not all(map(os.path.isabs, path.split(os.pathsep))):
-        return None
-    return shutil.which(program, path=path)
-
-
 @cache
 def _nothing() -> int:
     """What a task reads: opened once, not for each."""
@@ -63,7 +53,7 @@ class ProcessGroup:
     def __init__(self, execution_id: ExecutionId, strays: Strays) -> None:
         self._execution_id = execution_id
         self._strays = strays
-        self._leader: subprocess.Popen[bytes] | None = None
+        self._leader: Child | None = None
         self._mark: ProcessMark | None = None
         self._unwanted = False
         self._gone = False
@@ -93,8 +83,7 @@ class ProcessGroup:
     @property
     def exit_code(self) -> int:
         """As a shell tells it: 128 and the number of the signal for a leader that died by one."""
-        assert self._leader is not None
-        code = self._leader.returncode
+        code = self._returncode
         return code if code >= 0 else 128 - code
 
     @property
@@ -103,11 +92,16 @@ class ProcessGroup:
 
         Who that was the system does not tell. What a process brings on itself by a mistake is an end of its own.
         """
-        assert self._leader is not None
-        number = -self._leader.returncode
+        number = -self._returncode
         if number <= 0 or number in _OWN_MISTAKES:
             return ""
         return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+
+    @property
+    def _returncode(self) -> int:
+        assert self._leader is not None
+        assert self._leader.returncode is not None
+        return self._leader.returncode
 
     @property
     def start_problem(self) -> Exception | None:
@@ -127,24 +121,13 @@ class ProcessGroup:
         else:
             self._strays.begins(self._mark, self._execution_id)
 
-    def _end_at_once(self, leader: "subprocess.Popen[bytes]") -> None:
+    def _end_at_once(self, leader: Child) -> None:
         self._signal(signal.SIGKILL)
         leader.wait()
         self._gone = True
 
-    def _spawn(
-        self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdout: int, stderr: int
-    ) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(
-            command,
-            executable=_found(command[0], env.get("PATH", "")),
-            cwd=cwd,
-            env=dict(env),
-            stdin=_nothing(),
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=True,
-        )
+    def _spawn(self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdout: int, stderr: int) -> Child:
+        return child.start(command, cwd=cwd, env=env, descriptors=(_nothing(), stdout, stderr))
 
     def ends_within(self, seconds: float) -> bool:
         """Whether its leader has ended by then. Blocks."""
@@ -172,18 +155,13 @@ class ProcessGroup:
         self.left_nobody = self._gone and self._strays.adopts and not has_others
         return self._gone
 
-    def _take_end(self, leader: "subprocess.Popen[bytes]") -> None:
+    def _take_end(self, leader: Child) -> None:
         """Its exit code, and the most memory that it, or what it has waited for, ever had.
 
         A process begins with the peak of this one, of which it was made. What is not above that tells nothing.
         """
-        try:
-            _, status, used = os.wait4(leader.pid, 0)
-        except ChildProcessError:
-            leader.wait()
-            return
-        leader.returncode = os.waitstatus_to_exitcode(status)
-        if used.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+        used = leader.wait()
+        if used is not None and used.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
             self.peak_bytes = used.ru_maxrss * 1024
 
     def kill(self) -> None:
@@ -199,7 +177,7 @@ class ProcessGroup:
         self._unwanted = True
         if self._leader is None:
             return
-        if self._leader.returncode is None and not self._leader_has_ended():
+        if self._leader.returncode is None and not self._leader.has_ended():
             self._signal(signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_seconds):
@@ -209,13 +187,6 @@ class ProcessGroup:
             await process_ended(self.pid)
             await in_thread_if_any(self.end_rest)
         await self._rest_gone()
-
-    def _leader_has_ended(self) -> bool:
-        """Without taking its exit status, so that its number stays reserved."""
-        try:
-            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except ChildProcessError:
-            return True
 
     async def _rest_gone(self) -> None:
         """The rest was sent SIGKILL, which takes a moment; what nobody reaps is not waited for any longer."""

@@ -9,7 +9,6 @@ import errno
 import os
 import select
 import signal
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from compute.engines.process.group import ProcessGroup
 from compute.engines.process.program_format import check_format
 from compute.engines.process.sandbox import SandboxView
 from compute.engines.process.strays import Strays
+from compute.processes.child import Child
 from compute.processes.table import NAMED, Process, children, family, look
 from shared.errors import TarponError
 from shared.ids import ExecutionId
@@ -69,7 +69,7 @@ class SandboxedGroup(ProcessGroup):
 
     @property
     def start_problem(self) -> Exception | None:
-        if self._leader is None or self._leader.returncode <= 0 or self._has_begun:
+        if self._leader is None or self._returncode <= 0 or self._has_begun:
             return None
         words = self._stderr.read_text(encoding="utf-8", errors="replace")[:_MAX_READ].strip()
         os.truncate(self._stderr, 0)
@@ -95,9 +95,7 @@ class SandboxedGroup(ProcessGroup):
     def family(self) -> Iterator[Process]:
         return family(children(self._first.pid)) if self._first is not None else iter(())
 
-    def _spawn(
-        self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdout: int, stderr: int
-    ) -> "subprocess.Popen[bytes]":
+    def _spawn(self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdout: int, stderr: int) -> Child:
         check_format(command[0], cwd, self._view.workspace, self._view.inputs)
         try:
             started = self._bubblewrap.start(
