@@ -18,6 +18,7 @@ from orchestrator.nats_servers.addresses import own_address, running_addresses
 from orchestrator.nats_servers.check import check_nats
 from orchestrator.nats_servers.server import find_program
 from orchestrator.s3.bucket import Bucket
+from orchestrator.s3.bucket_rules.findings import rule_findings
 from orchestrator.s3.deletion import DeletionRefused
 from orchestrator.s3.locations import location_of
 from orchestrator.s3.lookups import NotShown
@@ -31,7 +32,7 @@ PORTS, NATS, BUCKET, TLS = "ports", "NATS", "bucket", "certificates"
 NATS_SECONDS = 45.0
 """For each server: it is logged in to three times, and some answers are waited for."""
 BUCKET_SECONDS = 60.0
-"""A probe makes three requests, each of which may take 15 s."""
+"""A probe makes three requests, each of which may take 15 s; the others come when these were answered."""
 MOST_SKEW_SECONDS = 60.0
 LEAST_LIFE_SECONDS = 30 * 86400.0
 
@@ -113,7 +114,7 @@ async def _bucket(config: Config) -> list[Finding]:
         found.append(await _listing(bucket))
         if settings.retention > 0:
             found.append(await _deletion(bucket))
-        return found
+        return found + rule_findings(await bucket.rules(), bucket.location)
 
 
 def _skew(seconds: float) -> Finding:

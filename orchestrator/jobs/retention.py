@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from orchestrator.inputs.listings import Listings
 from orchestrator.rules.frozen_inputs import FrozenSource
 from orchestrator.rules.records import ExecutionRecord, JobRecord, Removal, about_execution
-from orchestrator.s3.deletion import DeletionRefused
+from orchestrator.s3.deletion import DeletionRefused, ObjectLocked
 from orchestrator.s3.locations import Locations
 from orchestrator.state.ended_jobs import VERSIONS_KEPT
 from orchestrator.state.model import JobEntry, Model
@@ -41,6 +41,8 @@ WRITES_AT_ONCE = 128
 DELETIONS_AT_ONCE = 16
 AGAIN_SECONDS = 60.0
 """When it is tried again to delete results where S3 did not."""
+LOCKED_SECONDS = 3600.0
+"""The same for what Object Lock protects, which may be for years."""
 STRAY_SECONDS = 3600.0
 """How long a submit may take at most, before what it has stored without a job's record is removed."""
 _EXECUTION = subjects.execution_record("")
@@ -291,6 +293,10 @@ class Retention:
         try:
             bucket = await self._locations.bucket_of(record.location)
             await bucket.delete_result(record.location.key)
+        except ObjectLocked as error:
+            self._postponed[record.job_id] = self._clock() + LOCKED_SECONDS
+            _log.info("The result of execution %s stays: %s", record.id, error.message, extra=about_execution(record))
+            return
         except (DeletionRefused, StorageUnavailable) as error:
             self._may_delete = False
             self._postponed[record.job_id] = self._clock() + AGAIN_SECONDS

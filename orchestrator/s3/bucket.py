@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from orchestrator.rules.location import Location
+from orchestrator.s3.bucket_rules.answers import BucketRules, bucket_rules
 from orchestrator.s3.completion_probe import honours_create_only
 from orchestrator.s3.credentials.chain import Snapshot
 from orchestrator.s3.credentials.rotation import CredentialSource
@@ -247,6 +248,11 @@ class Bucket:
         """Objects whose keys begin so; needs a right that the least policy does not grant. Raises as `look` does."""
         with self._reached():
             return await list_page(self._ask, self._sign_internal, prefix, token)
+
+    async def rules(self) -> BucketRules:
+        """Of the whole bucket; needs rights that the least policy does not grant. Raises StorageUnavailable."""
+        with self._reached():
+            return await bucket_rules(self._ask, self._sign_internal)
 
     async def get(self, key: str, *, most_bytes: int) -> bytes | None:
         """The object, of which there are at most so many bytes; None where it is not. Raises StorageUnavailable."""

@@ -1,8 +1,10 @@
 """Deletion of results from the bucket, which needs a right that the least policy does not grant."""
 
 import aiohttp
+from msgspec.structs import replace
 
 from orchestrator.rules.location import Location
+from orchestrator.s3.problems import is_of_lock
 from orchestrator.s3.requests import Send
 from shared.errors import Refused, StorageUnavailable
 from shared.protocol.signed_url import SignedUrl
@@ -21,8 +23,19 @@ class DeletionRefused(Refused):
         )
 
 
+class ObjectLocked(DeletionRefused):
+    """S3 lets these credentials delete objects, and this one is not to be deleted yet."""
+
+    def __init__(self) -> None:
+        Refused.__init__(
+            self,
+            "S3 keeps the results: Object Lock protects them until their retention ends.",
+            hint="Wait until then, or delete the job without its results.",
+        )
+
+
 async def delete(send: Send, url: SignedUrl, location: Location) -> None:
-    """Delete one object; one that is not there is fine. Raises DeletionRefused, StorageUnavailable."""
+    """Delete one object; one that is not there is fine. Raises DeletionRefused, ObjectLocked, StorageUnavailable."""
     try:
         answer = await send(url)
     except (aiohttp.ClientError, OSError) as error:
@@ -30,6 +43,8 @@ async def delete(send: Send, url: SignedUrl, location: Location) -> None:
     failure = answer.failure
     if failure is None or failure.status == 404:
         return
+    if is_of_lock(failure):
+        raise ObjectLocked
     if failure.code in _REFUSALS:
-        raise DeletionRefused(location.resource, str(failure))
+        raise DeletionRefused(location.resource, str(replace(failure, request_id="")))  # one sentence, however often
     raise StorageUnavailable(f"S3 answered a DELETE of {url!r} with {failure}.")

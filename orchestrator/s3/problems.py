@@ -62,6 +62,12 @@ class BucketProblem(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.message} {self.hint}".rstrip()
 
 
+def is_of_lock(failure: S3Failure) -> bool:
+    """Whether an object is neither replaced nor deleted because Object Lock protects it; no code says so everywhere."""
+    words = failure.message.lower()
+    return failure.code == "ObjectLocked" or "object lock" in words or "worm protected" in words
+
+
 def classify(failure: S3Failure, region: str, clock_ahead_seconds: float | None) -> ProblemCode:
     """The kind of problem behind an S3 answer to one of our freshly signed requests, signed for `region`.
 
@@ -99,9 +105,14 @@ def _words(
         case ProblemCode.BUCKET_MISSING:
             message = f"The bucket {bucket} does not exist, or these credentials may not use it."
             hint = "Create it, or correct Bucket, Region or Endpoint. Tarpon never creates a bucket."
+        case ProblemCode.ACCESS_DENIED if is_of_lock(failure):
+            message = f"The bucket {bucket} locks its objects and has no versions, so nothing can be written twice."
+            hint = "Give it versions, or no retention by default."
         case ProblemCode.ACCESS_DENIED:
             message = f"S3 refuses access: the bucket {bucket} does not exist, or these credentials may not use it."
             hint = f"They need s3:PutObject and s3:GetObject on {location.resource}, and the bucket has to exist."
+            if location.endpoint.startswith("http://"):
+                hint += " Endpoint is plain text: where the bucket's policy asks for TLS, it has to be https://."
         case ProblemCode.ACCESS_KEY_UNKNOWN:
             message = f"{host} does not know the access key id."
             hint = "Check the credentials, and that they belong to this service."

@@ -89,9 +89,14 @@ def root_of(prefix: str) -> str:
     return _prefix(prefix)
 
 
+def inputs_root(prefix: str) -> str:
+    """Under which the data of all namespaces is: `[<prefix>/]inputs/`."""
+    return f"{_prefix(prefix)}{_INPUTS}/"
+
+
 def inputs_folder(prefix: str, namespace: str) -> str:
     """Under which everything is that jobs of this namespace are sent: `[<prefix>/]inputs/<namespace>/`."""
-    return f"{_prefix(prefix)}{_INPUTS}/{namespace}/"
+    return f"{inputs_root(prefix)}{namespace}/"
 
 
 def listing_key(prefix: str, namespace: str, sha256: str, salt: str) -> str:

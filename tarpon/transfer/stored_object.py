@@ -26,6 +26,10 @@ SILENCE_SECONDS = 60
 
 _PASSES = frozenset({UploadAction.RETRY, UploadAction.RETRY_SLOWER, UploadAction.RESEND})
 _ABSENT = frozenset({"", "NoSuchKey", "NoSuchBucket"})
+_MAY_BE_GONE = (
+    "It may have been removed from the bucket: to keys that may not list it, S3 says the same of what is not there."
+    " `tarpon admin check` tells the operator."
+)
 _BROKEN = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError)
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(?:(\d{1,18})|\*)")
 
@@ -145,7 +149,8 @@ class StoredObject:
             if self._url != refused_url:
                 return  # another reader of this object has done it
             if not self._may_renew:
-                raise DownloadFailed(f"{self.what} cannot be fetched: {refused.failure}.") from None
+                hint = _MAY_BE_GONE if refused.failure.code == "AccessDenied" else ""
+                raise DownloadFailed(f"{self.what} cannot be fetched: {refused.failure}.", hint=hint) from None
             self._may_renew = False
             self._url = await self._renew()
 
