@@ -105,14 +105,8 @@ def _words(
         case ProblemCode.BUCKET_MISSING:
             message = f"The bucket {bucket} does not exist, or these credentials may not use it."
             hint = "Create it, or correct Bucket, Region or Endpoint. Tarpon never creates a bucket."
-        case ProblemCode.ACCESS_DENIED if is_of_lock(failure):
-            message = f"The bucket {bucket} locks its objects and has no versions, so nothing can be written twice."
-            hint = "Give it versions, or no retention by default."
         case ProblemCode.ACCESS_DENIED:
-            message = f"S3 refuses access: the bucket {bucket} does not exist, or these credentials may not use it."
-            hint = f"They need s3:PutObject and s3:GetObject on {location.resource}, and the bucket has to exist."
-            if location.endpoint.startswith("http://"):
-                hint += " Endpoint is plain text: where the bucket's policy asks for TLS, it has to be https://."
+            message, hint = _words_of_denial(failure, location)
         case ProblemCode.ACCESS_KEY_UNKNOWN:
             message = f"{host} does not know the access key id."
             hint = "Check the credentials, and that they belong to this service."
@@ -147,6 +141,18 @@ def _words(
             | ProblemCode.TLS_FAILED
         ):
             pass  # the words above; the others are never found from an answer
+    return message, hint
+
+
+def _words_of_denial(failure: S3Failure, location: Location) -> tuple[str, str]:
+    bucket = repr(location.bucket)
+    if is_of_lock(failure):
+        message = f"The bucket {bucket} locks its objects and has no versions, so nothing can be written twice."
+        return message, "Give it versions, or no retention by default."
+    message = f"S3 refuses access: the bucket {bucket} does not exist, or these credentials may not use it."
+    hint = f"They need s3:PutObject and s3:GetObject on {location.resource}, and the bucket has to exist."
+    if location.endpoint.startswith("http://"):
+        hint += " Endpoint is plain text: where the bucket's policy asks for TLS, it has to be https://."
     return message, hint
 
 

@@ -173,7 +173,7 @@ def _jobs() -> list[str]:
     return [block for block in blocks("yaml") if _kind(block) == "job"]
 
 
-@pytest.mark.parametrize(("name", "key"), [("iam-policy.json", "Statement"), ("lifecycle.json", "Rules")])
+@pytest.mark.parametrize(("name", "key"), [("iam-policy.json", "Statement"), ("bucket/lifecycle.json", "Rules")])
 def test_the_documents_show_what_is_in_the_file(name: str, key: str) -> None:
     (shown,) = [found for block in blocks("json") if key in (found := json.loads(block))]
     assert shown == json.loads((ROOT / "deploy" / name).read_text())

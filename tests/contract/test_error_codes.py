@@ -145,6 +145,7 @@ RETRYABLE = {
     "NotFound": False,
     "NotReady": True,
     "NothingToSend": False,
+    "ObjectLocked": False,
     "OneSideEncrypts": False,
     "OrchestratorNotTrusted": False,
     "OrchestratorRuns": False,

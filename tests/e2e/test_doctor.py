@@ -17,7 +17,7 @@ from tests.e2e.conftest import ended
 from tests.e2e.stack import Stack, _plain_environment
 from tests.node_environment import node_python
 from tests.programs import require_program
-from tests.servers import HOST, S3Server, free_ports
+from tests.servers import HOST, S3Server, aws_environment, free_ports
 
 Finding = dict[str, str]
 
@@ -119,6 +119,22 @@ def test_keys_that_s3_refuses_are_told_with_its_code(running: Stack, keys: dict[
     (finding,) = [each for each in found if each.get("Code") == "SecretKeyWrong"]
     assert finding["Hint"]
     assert "wrong-secret" not in json.dumps(found)
+
+
+def test_rules_that_the_bucket_lacks_are_told_with_the_command_that_sets_them(running: Stack) -> None:
+    """With keys that may look at them; the documented policy does not let the orchestrator's."""
+    of_operator = aws_environment(running.s3.admin)
+    code, found = doctor(*of_orchestrator(running), **of_operator)
+    assert code == Exit.OK
+    (warned,) = [each for each in found if (each["Area"], each["Grade"]) == ("bucket", "warning")]
+    assert warned["Code"] == "UnfinishedUploadsStay"
+    assert f"--bucket {running.bucket} --endpoint-url {running.s3.endpoint}" in warned["Hint"]
+
+
+def test_rules_that_may_not_be_looked_at_are_no_warning(running: Stack, keys: dict[str, str]) -> None:
+    _, found = doctor(*of_orchestrator(running), **keys)
+    assert not [each for each in found if (each["Area"], each["Grade"]) == ("bucket", "warning")]
+    assert any("may not look at the bucket's rules" in each["Message"] for each in found)
 
 
 def test_a_bucket_that_is_not_there_is_told(running: Stack, keys: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""What runs with which peers, in bulk: `python -m tests.matrix [--part buckets|nats|engines|client|versions]`.
+"""What runs with which peers, in bulk: `python -m tests.matrix [--part buckets|rules|nats|engines|client|versions]`.
 
 The tables in docs/compatibility.md, and seen.json beside this file, get the columns of the peers that were asked for.
 What is not on this machine is shown as such. Ends with 1 if a check fails and explanations.py does not say why.
@@ -19,13 +19,14 @@ from tests.matrix import (
     engine_peers,
     nats_checks,
     page,
+    rule_checks,
     version_checks,
 )
 from tests.matrix.cells import Check, NotHere, Peer, column
 from tests.matrix.explanations import EXPLANATIONS
 from tests.servers import aws_environment, without_aws
 
-PARTS = ("buckets", "nats", "engines", "client", "versions")
+PARTS = ("buckets", "rules", "nats", "engines", "client", "versions")
 
 
 def main() -> None:
@@ -55,6 +56,8 @@ def main() -> None:
 def _part(name: str) -> tuple[list[Check[Any]], list[Peer[Any]]]:
     if name == "buckets":
         return list(bucket_checks.CHECKS), list(bucket_checks.PEERS)
+    if name == "rules":
+        return list(rule_checks.CHECKS), list(rule_checks.PEERS)
     if name == "nats":
         return list(nats_checks.CHECKS), list(nats_checks.peers())
     if name == "client":

@@ -1,5 +1,6 @@
 """The S3 servers of the matrix: how each is started with keys of the run's own, and gets others."""
 
+import json
 import os
 import subprocess
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tests.bucket_rule_files import least_rights
 from tests.matrix import programs
 from tests.servers import HOST, REGION, Keys, S3Server, aws_environment, free_ports, s3_client, without_aws
 
@@ -63,6 +65,11 @@ class BucketServer(ABC):
         self.client().create_bucket(Bucket=name)
         return name
 
+    def restrict(self, bucket: str, statements: Sequence[dict[str, Any]]) -> Keys:
+        """A policy with these statements, and keys to which it applies and that may do all else. Raises ClientError."""
+        self.client().put_bucket_policy(Bucket=bucket, Policy=_policy(statements))
+        return self.admin
+
     def environment(self) -> dict[str, str]:
         return aws_environment(self.orchestrator)
 
@@ -114,6 +121,10 @@ class SeaweedFS(S3Server):
         self.orchestrator = new_keys()
         self.start()
 
+    def restrict(self, bucket: str, statements: Sequence[dict[str, Any]]) -> Keys:
+        self.client().put_bucket_policy(Bucket=bucket, Policy=_policy([*least_rights(bucket), *statements]))
+        return self.orchestrator
+
 
 class VersityGW(BucketServer):
     """The keys are those of a user, whose role may do everything."""
@@ -139,6 +150,15 @@ class VersityGW(BucketServer):
         self._add_user()
         self._administer("delete-user", "--access", old.access)
 
+    def restrict(self, bucket: str, statements: Sequence[dict[str, Any]]) -> Keys:
+        """Policies are not about its administrators."""
+        keys = new_keys()
+        self._administer("create-user", "--access", keys.access, "--secret", keys.secret, "--role", "user")
+        resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+        allowed = {"Effect": "Allow", "Principal": keys.access, "Action": "s3:*", "Resource": resources}
+        self.client().put_bucket_policy(Bucket=bucket, Policy=_policy([allowed, *statements]))
+        return keys
+
     def _add_user(self) -> None:
         self.admin = self.orchestrator = keys = new_keys()
         self._administer("create-user", "--access", keys.access, "--secret", keys.secret, "--role", "admin")
@@ -158,6 +178,24 @@ class MinIO(BucketServer):
         places = ("--address", f"{HOST}:{self.port}", "--console-address", f"{HOST}:{free_ports(1)[0]}")
         command = (programs.find("minio"), "server", self.below("data"), *places)
         self.run(*command, variables=variables, ready=self.answers)
+
+    def restrict(self, bucket: str, statements: Sequence[dict[str, Any]]) -> Keys:
+        """By the policy of a user: that of a bucket is about unsigned requests there."""
+        keys, file = new_keys(), self.folder / "policy.json"
+        allowed = {"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
+        limits = [{name: value for name, value in each.items() if name != "Principal"} for each in statements]
+        file.write_text(_policy([allowed, *limits]))
+        name = f"policy-{uuid.uuid4().hex[:8]}"
+        self._ask("admin", "user", "add", "matrix", keys.access, keys.secret)
+        self._ask("admin", "policy", "create", "matrix", name, str(file))
+        self._ask("admin", "policy", "attach", "matrix", name, "--user", keys.access)
+        return keys
+
+    def _ask(self, *arguments: str) -> None:
+        folder = ("--config-dir", self.below("mc"))
+        alias = ("alias", "set", "matrix", self.endpoint, self.admin.access, self.admin.secret)
+        _once(programs.find("mc"), *folder, *alias)
+        _once(programs.find("mc"), *folder, *arguments)
 
 
 class JuiceFS(BucketServer):
@@ -353,6 +391,10 @@ ms_mon_client_mode = crc
 rgw_frontends = beast endpoint={HOST}:{gateway}
 rgw_crypt_require_ssl = false
 """
+
+
+def _policy(statements: Sequence[dict[str, Any]]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 
 def _once(*command: str) -> str:

@@ -21,6 +21,8 @@ class Outcome(StrEnum):
     FAILS = "fails"
     NOT_HERE = "not here"
     NOT_APPLICABLE = "not applicable"
+    IGNORED = "ignored"
+    REFUSED = "refused"
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -50,8 +52,24 @@ class NotApplicable(Exception):
     """The peer has nothing of the kind, and why."""
 
 
+class Ignored(Exception):
+    """The peer takes a rule, and does not keep to it."""
+
+
+class RuleRefused(Exception):
+    """The peer takes no such rule, and what it answers."""
+
+
 class NotHere(Exception):
     """The peer, or what a check needs, is not on this machine, and why."""
+
+
+_OUTCOMES: Mapping[type[Exception], Outcome] = {
+    NotApplicable: Outcome.NOT_APPLICABLE,
+    NotHere: Outcome.NOT_HERE,
+    Ignored: Outcome.IGNORED,
+    RuleRefused: Outcome.REFUSED,
+}
 
 
 class Check(NamedTuple, Generic[B]):
@@ -92,10 +110,8 @@ def column(peer: Peer[B], checks: Sequence[Check[B]], day: date, tell: Callable[
 def tried(check: Check[B], bench: B) -> Cell:
     try:
         note = check.carry_out(bench)
-    except NotApplicable as reason:
-        return Cell(outcome=Outcome.NOT_APPLICABLE, note=sentence(str(reason)))
-    except NotHere as reason:
-        return Cell(outcome=Outcome.NOT_HERE, note=sentence(str(reason)))
+    except tuple(_OUTCOMES) as reason:
+        return Cell(outcome=_OUTCOMES[type(reason)], note=sentence(str(reason)))
     except Exception as error:  # noqa: BLE001  # whatever it is, the other cells are wanted too
         traceback.print_exception(error, file=sys.stderr)
         return Cell(outcome=Outcome.FAILS, note=sentence(told(error)))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 EXPLANATIONS: Mapping[str, Mapping[tuple[str, str], str]] = {
     "buckets": {},
+    "rules": {},
     "nats": {},
     "versions": {},
     "client": {

@@ -37,13 +37,19 @@ class BucketRules(msgspec.Struct, frozen=True, kw_only=True):
     lifecycle: tuple[LifecycleRule, ...] | Unknown
     versioning: str | Unknown
     """`Enabled`, `Suspended`, or empty where the bucket has never had versions."""
+    ends_uploads: bool = False
+    """The service does so by itself, and takes no rule about it: MinIO, after a day (its `stale_uploads_expiry`)."""
 
 
 async def bucket_rules(send: Send, sign: Sign) -> BucketRules:
     """Two requests, which change nothing. Raises as `send` and `sign` do."""
     lifecycle = await send(await sign("GET", "", query={"lifecycle": ""}))
     versioning = await send(await sign("GET", "", query={"versioning": ""}))
-    return BucketRules(lifecycle=lifecycle_of(lifecycle), versioning=versioning_of(versioning))
+    return BucketRules(
+        lifecycle=lifecycle_of(lifecycle),
+        versioning=versioning_of(versioning),
+        ends_uploads=lifecycle.headers.get("server", "").startswith("MinIO"),
+    )
 
 
 def lifecycle_of(answer: Answer) -> tuple[LifecycleRule, ...] | Unknown:

@@ -19,13 +19,15 @@ def rule_findings(rules: BucketRules, location: Location) -> list[Finding]:
     if isinstance(rules.lifecycle, Unknown):
         told = "The service shows no life-cycle rules: whether unfinished uploads end is not known."
         return [note(AREA, told, "`tarpon agent uploads` lists those that Tarpon knows of.")]
-    found = [_uploads(rules.lifecycle, location)]
+    found = [_uploads(rules.lifecycle, location, by_itself=rules.ends_uploads)]
     if rules.versioning in {"Enabled", "Suspended"}:
         found.append(_versions(rules.lifecycle, location))
     return found + [_too_much(each) for each in rules.lifecycle if _takes_too_much(each, location)]
 
 
-def _uploads(lifecycle: tuple[LifecycleRule, ...], location: Location) -> Finding:
+def _uploads(lifecycle: tuple[LifecycleRule, ...], location: Location, *, by_itself: bool) -> Finding:
+    if by_itself:
+        return ok(AREA, "The service ends unfinished uploads by itself.")
     if any(each.aborts_uploads and _covers(each, location) for each in lifecycle):
         return ok(AREA, "A rule of the bucket ends unfinished uploads.")
     told = "No rule of the bucket ends unfinished uploads: what is left of those that broke off stays, and is paid for."

@@ -4,10 +4,15 @@ import asyncio
 import base64
 import hashlib
 import json
+import shlex
+import subprocess
+import uuid
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from botocore import xform_name
 from botocore.exceptions import ClientError
 from yarl import URL
 
@@ -22,12 +27,10 @@ from shared.runtime.aio import background
 from shared.runtime.checkup import Grade
 from tests import bucket_rule_files as rules
 from tests.documented_policies import ORCHESTRATOR
-from tests.documents import ROOT
+from tests.documents import ROOT, command_lines
 from tests.faulty_s3 import FaultyS3, Kind
-from tests.integration.orchestrator.s3.test_encrypted_store import files as files
-from tests.integration.orchestrator.s3.test_encrypted_store import opened as opened_encrypted
-from tests.integration.orchestrator.s3.test_encrypted_store import server as encrypted
 from tests.integration.orchestrator.s3.test_s3_bucket import opened
+from tests.programs import require_program
 from tests.servers import S3Server
 from tests.waiting import answered, eventually
 
@@ -71,28 +74,20 @@ async def read(url: str, **headers: str) -> aiohttp.ClientResponse:
         return answer
 
 
-class TestDenialOfPlainText:
-    async def test_makes_the_probe_of_an_http_endpoint_say_what_is_wrong(self, s3_server: S3Server, name: str) -> None:
-        await give(s3_server, name, "policy-tls.json")
-        async with opened(s3_server.endpoint, name, s3_server.orchestrator) as bucket:
-            outcome = await answered(
-                bucket.health.check, lambda found: not found.ready, within=20, what="the policy is in force"
-            )
-            assert outcome.problem.code is ProblemCode.ACCESS_DENIED
-            assert "where the bucket's policy asks for TLS, it has to be https://" in outcome.problem.hint
-
-    async def test_does_not_hinder_an_endpoint_with_tls(self, encrypted: Any, files: Any) -> None:
-        name = await asyncio.to_thread(encrypted.create_bucket)
-        text = rules.policy(name, "policy-tls.json", allowed=least(name))
-        await asyncio.to_thread(encrypted._administer, "PUT", f"/{name}?policy=", text.encode())
-        async with opened_encrypted(encrypted, name, files.store_authority) as bucket:
-            await eventually(lambda: bucket.health.outcome.ready, what="the bucket can be used")
-            assert await bucket.begin_multipart("results/in-parts")
-
-
-async def test_a_limit_of_the_age_of_signatures_is_longer_than_the_life_of_urls(
+async def test_a_denial_of_plain_text_makes_the_probe_of_an_http_endpoint_say_what_is_wrong(
     s3_server: S3Server, name: str
 ) -> None:
+    await give(s3_server, name, "policy-tls.json")
+    async with opened(s3_server.endpoint, name, s3_server.orchestrator) as bucket:
+        outcome = await answered(
+            bucket.health.check, lambda found: not found.ready, within=20, what="the policy is in force"
+        )
+        assert outcome.problem is not None
+        assert outcome.problem.code is ProblemCode.ACCESS_DENIED
+        assert "where the bucket's policy asks for TLS, it has to be https://" in outcome.problem.hint
+
+
+async def test_a_limit_of_the_age_of_signatures_is_longer_than_the_life_of_urls(s3_server: S3Server, name: str) -> None:
     await give(s3_server, name, "policy-signature-age.json")
     async with opened(s3_server.endpoint, name, s3_server.orchestrator) as bucket:
         assert (await bucket.health.check()).ready
@@ -174,7 +169,7 @@ class TestObjectLock:
 
 
 def locked_bucket(s3_server: S3Server) -> str:
-    client, name = s3_server.client(), f"locked-{hashlib.md5(s3_server.endpoint.encode()).hexdigest()[:12]}"
+    client, name = s3_server.client(), f"locked-{uuid.uuid4().hex[:12]}"
     client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
     client.put_object_lock_configuration(Bucket=name, ObjectLockConfiguration=rules.rule("object-lock.json"))
     return name
@@ -203,3 +198,43 @@ async def test_a_bucket_that_encrypts_by_itself_takes_results(s3_server: S3Serve
         await publish(bucket, "results/j-1/e-1.tar.gz")
         answer = await read((await bucket.sign_get("results/j-1/e-1.tar.gz")).url)
         assert answer.headers["x-amz-server-side-encryption"] == "AES256"
+
+
+COMMANDS = [line for line in command_lines() if line.startswith("aws s3api put-")]
+
+
+@pytest.mark.parametrize("line", COMMANDS, ids=lambda line: line.split()[2])
+async def test_a_command_of_the_documents_is_taken(s3_server: S3Server, line: str, tmp_path: Path) -> None:
+    """As the AWS command line reads it, which makes its options of the same model of S3."""
+    _, _, command, *words = shlex.split(line)
+    options = dict(zip(words[::2], words[1::2], strict=True))
+    assert options.pop("--bucket") == "my-result-bucket"
+    ((option, value),) = options.items()
+    name = f"commanded-{uuid.uuid4().hex[:12]}"
+    await ask(s3_server, "create_bucket", Bucket=name, ObjectLockEnabledForBucket=True)
+    if value == "file://policy.json":
+        given: Any = await asyncio.to_thread(joined_policies, name, tmp_path)
+    elif value.startswith("file://"):
+        given = json.loads((ROOT / value.removeprefix("file://")).read_text())
+    else:
+        given = dict([value.split("=")])
+    await ask(s3_server, command.replace("-", "_"), Bucket=name, **{member_of(s3_server, command, option): given})
+
+
+def member_of(s3_server: S3Server, command: str, option: str) -> str:
+    """What of the request the option of the command line stands for."""
+    client = s3_server.client()
+    operation = client.meta.method_to_api_mapping[command.replace("-", "_")]
+    members: list[str] = list(client.meta.service_model.operation_model(operation).input_shape.members)
+    (found,) = [each for each in members if xform_name(each, "-") == option.removeprefix("--")]
+    return found
+
+
+def joined_policies(bucket: str, folder: Path) -> str:
+    """By the command that stands above, without the statement that locks all out of a SeaweedFS."""
+    require_program("jq")
+    (line,) = [line for line in command_lines() if line.startswith("jq -s") and "policy-tls" in line]
+    command = line.replace("YOUR-BUCKET", bucket).replace("deploy/bucket", str(rules.FOLDER))
+    command = command.replace(str(rules.FOLDER / "policy-signature-version.json"), "")
+    subprocess.run(["bash", "-c", command], cwd=folder, check=True, timeout=20)
+    return (folder / "policy.json").read_text(encoding="utf-8")

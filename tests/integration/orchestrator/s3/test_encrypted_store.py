@@ -1,5 +1,6 @@
 """An S3 service with a certificate of an authority of its own: who is told of it uses it, and nobody else does."""
 
+import asyncio
 import base64
 import hashlib
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +22,7 @@ from tarpon.devstack.seaweedfs import SeaweedFS
 from tarpon.devstack.tls_files import TlsFiles, made_in
 from tarpon.http.trust import ClientTrust
 from tarpon.transfer.stored_object import object_session
+from tests import bucket_rule_files as rules
 from tests.servers import HOST, REGION, Keys
 from tests.waiting import eventually
 
@@ -109,3 +111,12 @@ async def test_a_node_sends_nothing_to_a_service_of_another_authority(
         url = await bucket.sign_put("results/c", create_only=True)
         with pytest.raises(NotAnswered):
             await put(node, url, memoryview(b"x"), content_md5="nUteBIbtbIlg6xIh4kIEUw==")
+
+
+async def test_a_bucket_that_denies_plain_text_is_used_over_tls(server: SeaweedFS, files: TlsFiles) -> None:
+    bucket_name = await asyncio.to_thread(server.create_bucket)
+    policy = rules.policy(bucket_name, "policy-tls.json", allowed=rules.least_rights(bucket_name)).encode()
+    await asyncio.to_thread(server._administer, "PUT", f"/{bucket_name}?policy=", policy)
+    async with opened(server, bucket_name, files.store_authority) as bucket:
+        await eventually(lambda: bucket.health.outcome.ready, what="the bucket can be used")
+        assert await bucket.begin_multipart("results/in-parts")

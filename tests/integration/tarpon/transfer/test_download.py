@@ -23,6 +23,7 @@ from tarpon.transfer.download import Download, Sink, archive_of
 from tarpon.transfer.partial_file import AlreadyFetching, PartialFile
 from tarpon.transfer.stored_object import object_session
 from tests.archives import packed
+from tests.faulty_s3 import DENIED, FaultyS3, Kind
 from tests.integration import stored_results
 from tests.integration.stored_results import EXECUTION, Stored, gate, until_refused
 from tests.servers import S3Server
@@ -135,6 +136,21 @@ async def test_a_missing_object_is_told_as_such(stored: Stored, tmp_path: Path) 
     stored.delete(stored.key)
     with pytest.raises(DownloadFailed, match="no longer in the bucket"):
         await keep(stored.params(), tmp_path / "result")
+
+
+async def test_an_object_that_s3_denies_as_it_does_where_nothing_may_be_listed_may_be_gone(
+    stored: Stored, tmp_path: Path
+) -> None:
+    """AWS says no more of one that a life-cycle rule has removed, to keys without s3:ListBucket."""
+    async with FaultyS3(stored.server.endpoint).serving() as s3:
+        s3.plan(Kind.OTHER, *[DENIED] * 20)
+
+        async def renew() -> ResultParams:
+            return stored.params(endpoint=s3.endpoint)
+
+        with pytest.raises(DownloadFailed, match="cannot be fetched: 403 AccessDenied") as raised:
+            await keep(stored.params(endpoint=s3.endpoint), tmp_path / "result", renew=renew)
+    assert "may have been removed" in raised.value.hint
 
 
 async def test_an_expired_url_is_renewed_once(stored: Stored, tmp_path: Path) -> None:

@@ -39,9 +39,11 @@ def lifecycle(rule: str) -> Answer:
     ("rule", "read"),
     [
         (
-            "<ID>a</ID><Filter><Prefix>tarpon/</Prefix></Filter><Status>Enabled</Status>"
-            "<AbortIncompleteMultipartUpload><DaysAfterInitiation>3</DaysAfterInitiation>"
-            "</AbortIncompleteMultipartUpload>",
+            (
+                "<ID>a</ID><Filter><Prefix>tarpon/</Prefix></Filter><Status>Enabled</Status>"
+                "<AbortIncompleteMultipartUpload><DaysAfterInitiation>3</DaysAfterInitiation>"
+                "</AbortIncompleteMultipartUpload>"
+            ),
             [LifecycleRule(name="a", prefix="tarpon/", aborts_uploads=True)],
         ),
         (
@@ -49,14 +51,18 @@ def lifecycle(rule: str) -> Answer:
             [LifecycleRule(name="", prefix="", expires_objects=True)],
         ),
         (
-            "<ID>m</ID><Filter/><Status>Enabled</Status><Expiration><ExpiredObjectDeleteMarker>true"
-            "</ExpiredObjectDeleteMarker></Expiration><NoncurrentVersionExpiration><NoncurrentDays>7</NoncurrentDays>"
-            "</NoncurrentVersionExpiration>",
+            (
+                "<ID>m</ID><Filter/><Status>Enabled</Status><Expiration><ExpiredObjectDeleteMarker>true"
+                "</ExpiredObjectDeleteMarker></Expiration><NoncurrentVersionExpiration><NoncurrentDays>7</NoncurrentDays>"
+                "</NoncurrentVersionExpiration>"
+            ),
             [LifecycleRule(name="m", prefix="", expires_earlier_versions=True)],
         ),
         (
-            "<ID>t</ID><Filter><And><Prefix>a/</Prefix><Tag><Key>k</Key><Value>v</Value></Tag></And></Filter>"
-            "<Status>Enabled</Status><Expiration><Date>2027-01-01T00:00:00Z</Date></Expiration>",
+            (
+                "<ID>t</ID><Filter><And><Prefix>a/</Prefix><Tag><Key>k</Key><Value>v</Value></Tag></And></Filter>"
+                "<Status>Enabled</Status><Expiration><Date>2027-01-01T00:00:00Z</Date></Expiration>"
+            ),
             [LifecycleRule(name="t", prefix="a/", is_narrowed=True, expires_objects=True)],
         ),
         ("<ID>off</ID><Status>Disabled</Status><Expiration><Days>1</Days></Expiration>", []),
