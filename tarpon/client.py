@@ -16,7 +16,8 @@ from shared.jobs.spec import JobView
 from shared.protocol.rest import LogLine, LogPlace
 from tarpon.http.calls import Absence
 from tarpon.http.live_logs import LiveLogs
-from tarpon.http.orchestrator_calls import OrchestratorCalls, job_path, query_of
+from tarpon.http.orchestrator_calls import OrchestratorCalls
+from tarpon.http.paths import job_path, query_of
 from tarpon.http.watching import Progress, is_over, patiently, watch
 
 if TYPE_CHECKING:

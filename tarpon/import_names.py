@@ -1,11 +1,12 @@
 """Import names: `shared`, `compute` and `orchestrator` are taken by Tarpon, and by others too."""
 
+import os
 import sys
 from importlib.util import find_spec
 from itertools import pairwise
-from pathlib import Path
 
-_OURS = Path(__file__).parents[1]
+# Without pathlib, which takes longer to load than all else here, and each command waits for this.
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
 
 
 def leave_working_directory() -> None:
@@ -13,7 +14,7 @@ def leave_working_directory() -> None:
 
     The command `tarpon` does not look there either. A checkout that is not installed is left as it is.
     """
-    if _is_the_program() and not sys.flags.safe_path and Path(sys.path[0]) != _OURS:
+    if _is_the_program() and not sys.flags.safe_path and os.path.normpath(sys.path[0]) != _OURS:
         del sys.path[0]
 
 
@@ -43,12 +44,12 @@ def _elsewhere(name: str) -> str:
         return f"a module {name!r} that the program has made"
     if spec is None or not spec.has_location or spec.origin is None:
         return ""
-    folder, ours = Path(spec.origin).parent, _OURS / name
-    return "" if folder == ours or folder.resolve() == ours.resolve() else spec.origin
+    folder, ours = os.path.dirname(spec.origin), f"{_OURS}/{name}"  # noqa: PTH120
+    return "" if folder == ours or os.path.realpath(folder) == os.path.realpath(ours) else spec.origin
 
 
 def _told(name: str, theirs: str) -> str:
     return (
-        f"Tarpon cannot import its own package {name!r} ({_OURS / name}), because Python finds {theirs} first: rename"
+        f"Tarpon cannot import its own package {name!r} ({_OURS}/{name}), because Python finds {theirs} first: rename"
         " that one, or start Python so that it does not look there first (option -P, another folder or PYTHONPATH)."
     )

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
-from shared.errors import InvalidInput
 from shared.jobs.spec import Job, JobView
 from shared.protocol.namespaces.rest_namespaces import (
     ListNamespacesResponse,
@@ -48,6 +47,7 @@ from tarpon.http.credentials import Credentials, credentials_from
 from tarpon.http.data_calls import DataCalls
 from tarpon.http.given_job import as_job
 from tarpon.http.operator_calls import OperatorCalls
+from tarpon.http.paths import JOBS, job_path, jobs_query, query_of
 from tarpon.http.trust import ClientTrust, known_by, trust_from
 
 T = TypeVar("T")
@@ -105,7 +105,7 @@ class OrchestratorCalls(OperatorCalls, DataCalls):
         """
         token = idempotency_token or str(uuid.uuid4())
         request = SubmitRequest(job=as_job(job), force=force, idempotency_token=token)
-        return await self._calls.call("PUT", "/orchestrator/jobs", SubmitResponse, body=request)
+        return await self._calls.call("PUT", JOBS, SubmitResponse, body=request)
 
     async def submit_all(
         self, jobs: Iterable[Job | Mapping[str, Any]], *, force: bool = False, idempotency_token: str | None = None
@@ -150,19 +150,19 @@ class OrchestratorCalls(OperatorCalls, DataCalls):
         all; `labels` is a selector such as `team=a,env in (x,y)`; `since` a length such as `12h` or a time; in `name`
         `*` and `?` stand for anything; the exit code `nonzero` is all but 0.
         """
-        query = query_of(
+        query = jobs_query(
             namespace=namespace,
-            limit=str(limit or ""),
+            limit=limit,
             next_token=next_token,
             order_by=order_by,
-            reverse="" if reverse else "true",
+            reverse=reverse,
             labels=labels,
-            state=",".join(states),
-            exit_code=",".join(map(str, exit_codes)),
+            states=states,
+            exit_codes=exit_codes,
             since=since,
             name=name,
         )
-        return await self._calls.call("GET", "/orchestrator/jobs", Page[JobView], query=query)
+        return await self._calls.call("GET", JOBS, Page[JobView], query=query)
 
     async def waits(self, job: str, *, namespace: str = "", limit: int | None = None) -> WaitsResponse:
         """What the job waits for, with at most `limit` nodes and what they lack."""
@@ -310,15 +310,5 @@ def _own_folder(env: Mapping[str, str]) -> Path | None:
         return None
 
 
-def job_path(job: str, rest: str = "") -> str:
-    if job in {".", ".."}:  # a step in a path, however it is written
-        raise InvalidInput(f"No URL can name the job {job!r}.", hint="Give its id; `tarpon job list` shows it.")
-    return f"/orchestrator/jobs/{quote(job, safe='')}{rest}"
-
-
 def _versions(version: int, *, every: bool) -> dict[str, str]:
     return {"job_version": str(version or ""), "all_job_versions": "true" if every else ""}
-
-
-def query_of(**values: str) -> dict[str, str]:
-    return {name: value for name, value in values.items() if value}

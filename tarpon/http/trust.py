@@ -7,7 +7,6 @@ import msgspec
 from msgspec.structs import replace
 
 from shared.errors import OrchestratorUnreachable
-from shared.runtime.tls.client_certificate import ClientCertificate
 from shared.runtime.tls.trust import trusting, trusting_file, trusting_store, trusting_system
 from shared.settings.config import Config
 from tarpon.http.credentials import Credentials
@@ -81,6 +80,8 @@ class ClientTrust(msgspec.Struct, frozen=True, kw_only=True):
             return None
         context = self._api_trust()
         if self.client_cert or self.client_key:
+            from shared.runtime.tls.client_certificate import ClientCertificate  # most show none
+
             shown = ClientCertificate(certificate=self.client_cert, key=self.client_key, settings=_SETTINGS)
             shown.show_by(context)
         return context

@@ -11,7 +11,7 @@ from typing import Any
 
 from shared.errors import TarponError
 from shared.extraction.tar_reader import Member, MemberKind, TarReader
-from tarpon.results.quick_calls import fetched
+from tarpon.http.quick_calls import fetched
 
 MAX_RAW_BYTES = 16 << 20
 MAX_NAMES = 50_000

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tarpon.cli.console.commands import Given
     from tarpon.client import Client
     from tarpon.http.credentials import Credentials
+    from tarpon.http.quick_client import QuickClient
 
 
 def client_of(config: "Config") -> "Client":
@@ -19,6 +20,19 @@ def client_of(config: "Config") -> "Client":
 
     urls, _ = orchestrators(config)
     return Client(urls, trust=trust_of(config), sign_ins=config.data_dir)
+
+
+def quick_client_of(config: "Config") -> "QuickClient | None":
+    """None for who may have signed in, which takes the real one. Raises PastedTextInvalid."""
+    from tarpon.http.quick_calls import QuickCalls
+    from tarpon.http.quick_client import QuickClient
+    from tarpon.http.sign_in.kept import KeptSignIns
+    from tarpon.http.trust import known_by, trust_of
+
+    urls, credentials = orchestrators(config)
+    if credentials is None and KeptSignIns(config.data_dir).path.exists():
+        return None
+    return QuickClient(QuickCalls(urls, known_by(trust_of(config), credentials), credentials))
 
 
 def orchestrators(config: "Config", options: "Given | None" = None) -> "tuple[tuple[str, ...], Credentials | None]":

@@ -2,8 +2,8 @@
 
 import functools
 import importlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -232,21 +232,53 @@ def plain_flags(args: list[str], options: Iterable[click.Option], *, stop_at_arg
             yield arg
 
 
-def with_client(function: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+def with_client(function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
     """Run a coroutine function as a command; its first parameter becomes the connected client."""
 
     @functools.wraps(function)
     def command(*args: Any, **kwargs: Any) -> Any:
-        import asyncio
-
-        from tarpon.cli.console.clients import client_of
-
-        config = given().config()
-
-        async def main() -> Any:
-            async with client_of(config) as client:
-                return await function(client, *args, **kwargs)
-
-        return asyncio.run(main())
+        return _in_loop(given().config(), function, *args, **kwargs)
 
     return command
+
+
+def with_quick_client(function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
+    """As `with_client`, of one that asks for all that it shows before it shows anything, and waits for nothing else.
+
+    Its client is the quick one. Where that has no answer all begins anew with the other.
+    """
+
+    @functools.wraps(function)
+    def command(*args: Any, **kwargs: Any) -> Any:
+        from tarpon.cli.console.clients import quick_client_of
+        from tarpon.http.quick_client import NoQuickAnswer
+
+        config = given().config()
+        quick = quick_client_of(config)
+        if quick is not None:
+            with suppress(NoQuickAnswer):
+                return _at_once(function(quick, *args, **kwargs))
+        return _in_loop(config, function, *args, **kwargs)
+
+    return command
+
+
+def _in_loop(config: "Config", function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any) -> Any:
+    import asyncio
+
+    from tarpon.cli.console.clients import client_of
+
+    async def main() -> Any:
+        async with client_of(config) as client:
+            return await function(client, *args, **kwargs)
+
+    return asyncio.run(main())
+
+
+def _at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """What it returns, without a loop."""
+    try:
+        coroutine.send(None)
+    except StopIteration as ended:
+        return ended.value
+    raise RuntimeError("it waits")

@@ -14,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from tarpon.results.quick_calls import QuickCalls
+    from tarpon.http.quick_calls import QuickCalls
 
 T = TypeVar("T")
 
@@ -146,8 +146,8 @@ def _asked(context: click.Context, ask: "Callable[[QuickCalls], list[T]]") -> li
     from shared.errors import TarponError
     from tarpon.cli.console.clients import orchestrators
     from tarpon.cli.console.commands import Given
+    from tarpon.http.quick_calls import QuickCalls, within
     from tarpon.http.trust import known_by, trust_of
-    from tarpon.results.quick_calls import QuickCalls, within
 
     try:
         options = context.find_root().ensure_object(Given)

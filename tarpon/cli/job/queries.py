@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tarpon.cli.console import completed_names
-from tarpon.cli.console.commands import Command, with_client
+from tarpon.cli.console.commands import Command, with_client, with_quick_client
 from tarpon.cli.console.job_group import job_argument, namespace_option
 from tarpon.cli.console.output import output_option, show
 from tarpon.cli.job.list_conditions import ExitCodes, Since, States
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from shared.jobs.spec import JobView
     from shared.protocol.rest import JobResponse
     from tarpon.client import Client
+    from tarpon.http.quick_client import QuickClient
 
 
 def versions_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,9 +58,9 @@ next_token_option = click.option("--next-token", default="", help="Go on where t
     "-l", "--label", "--labels", "labels", multiple=True, metavar="SELECTOR", help="Such as team=a,env in (x,y)."
 )
 @output_option
-@with_client
+@with_quick_client
 async def list_jobs(
-    client: "Client",
+    client: "Client | QuickClient",
     *,
     namespace: str,
     all_namespaces: bool,

@@ -76,13 +76,17 @@ class QuickCalls:
         return f"<QuickCalls to {', '.join(self._urls)}>"
 
     def get(self, path: str, **query: str) -> Any:
-        """The answer, as plain data. Raises OSError, ValueError, LookupError or HTTPException where there is none."""
+        """The answer, as plain data. Raises as `read`, and ValueError."""
+        return json.loads(self.read(path, query))
+
+    def read(self, path: str, query: Mapping[str, str]) -> bytes:
+        """The answer. Raises OSError, ValueError, LookupError, HTTPException or TarponError where there is none."""
         failure: OSError | None = None
         context = self.trust.api_context(self._urls)
         wanted = {name: value for name, value in query.items() if value}
         for url in self._urls:
             try:
-                return json.loads(self._asked(url, f"{BASE_PATH}{path}?{urlencode(wanted)}", context))
+                return self._asked(url, f"{BASE_PATH}{path}?{urlencode(wanted)}", context)
             except OSError as error:
                 failure = error
         raise failure or LookupError("no address")
