@@ -114,6 +114,7 @@ def assembled(
         traces=traces,
         secrets=secrets,
         inputs=input_resolvers(config, locations, listings, data),
+        schedules=config.orchestrator.schedules,
     )
     nodes = _nodes(config, model, budgets, rest_seconds=backoff.floor_seconds)
     archives = ResultArchives(model)

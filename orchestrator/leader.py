@@ -21,6 +21,7 @@ from orchestrator.jobs.retention import Retention
 from orchestrator.nats_api.announcements import Announcements
 from orchestrator.nodes.reachability import unreachable_publishers
 from orchestrator.rules.time_outs import SilenceLimits
+from orchestrator.schedules.timetable import Timetable
 from orchestrator.storage.leaders_store import LeadersStore
 from orchestrator.webhooks.secret import secret_bytes
 from orchestrator.webhooks.webhooks import Webhooks
@@ -56,6 +57,7 @@ class Leader:
         self._result_signer = assembly.result_signer
         self._webhook_secret = assembly.webhook_secret
         self._webhooks = assembly.webhooks
+        self._submissions = assembly.submissions
         self._offers: Offers | None = None
 
     async def decide(self) -> None:
@@ -84,6 +86,7 @@ class Leader:
             group.create_task(self._reports(steps, commands, records.note).run(), name="reports")
             group.create_task(self._retention(records).run(), name="retention")
             group.create_task(self._data_sweep().run(), name="data sweep")
+            group.create_task(self._timetable().run(), name="timetable")
             group.create_task(scheduler.run(), name="scheduler")
             if self._config.orchestrator.webhooks.urls:
                 group.create_task(self._telling().run(), name="webhooks")
@@ -175,6 +178,10 @@ class Leader:
             results_seconds=float(self._config.publishers.types.s3managed.retention),
             without_record=records.held_back,
         )
+
+    def _timetable(self) -> Timetable:
+        with_results = self._config.publishers.types.s3managed.retention > 0
+        return Timetable(self._model, self._store, self._submissions, self._measures, with_results=with_results)
 
     def _data_sweep(self) -> DataSweep:
         records, manifests = self._data.records, self._data.manifests

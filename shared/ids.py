@@ -74,6 +74,14 @@ def new_job_id(idempotency_token: str | None = None, namespace: str = "") -> Job
     return JobId(f"j-{_named(decided_by)}")
 
 
+def new_run_id(schedule: JobId, due: str) -> JobId:
+    """The one id of the run of a schedule that is due then, so that it is begun only once, whoever decides it.
+
+    No idempotency token has it: what decides about theirs has a line break.
+    """
+    return JobId(f"j-{_named(f'run of {schedule} {due}'.replace(chr(10), ' '))}")
+
+
 def _named(name: str) -> str:
     """The UUID of this name (version 5 of RFC 9562)."""
     digest = hashlib.sha1(_TARPON + name.encode(), usedforsecurity=False).digest()

@@ -83,3 +83,5 @@ def wrong_needs(model: Model, job: Job, together: Container[str]) -> Iterator[st
         else:
             if entry.id == own:
                 yield f"{where}: the job cannot need itself."
+            elif entry.job.schedule is not None:
+                yield f"{where}: {need.job[:80]} is a schedule, which never ends by itself; name one of its runs."

@@ -9,13 +9,24 @@ from orchestrator.jobs.idempotency import Use
 from orchestrator.rules.frozen_inputs import FrozenInputs
 from orchestrator.rules.job_progress import kept_of
 from orchestrator.rules.pinned_needs import PinnedNeed
-from orchestrator.rules.records import VERSION_DETAIL, Event, JobRecord, SpecRecord, schema_of, with_event
+from orchestrator.rules.records import (
+    OF_SCHEDULES,
+    VERSION_DETAIL,
+    Event,
+    JobRecord,
+    RunOf,
+    ScheduleState,
+    SpecRecord,
+    schema_of,
+    with_event,
+)
 from orchestrator.state.job_entry import JobEntry
 from shared.ids import JobId
 from shared.jobs.spec import Job
 from shared.jobs.states import DesiredState
 from shared.protocol.rest import KEPT_PARTS
 
+FIRST_MESSAGE = ("Job submitted", "Job submitted; it is run by its schedule")
 _NO_DETAILS: Mapping[str, str] = {}
 
 
@@ -29,13 +40,14 @@ class Wish(NamedTuple):
     traceparent: str = ""
     needs: tuple[PinnedNeed, ...] = ()
     inputs: FrozenInputs = ()
+    run_of: RunOf | None = None
 
 
 def first_record(job_id: JobId, wish: Wish, *, now: int) -> JobRecord:
     """Of a job that is new."""
     named = replace(wish.job, name=wish.job.name or job_id)
     return JobRecord(
-        schema=schema_of(wish.job),
+        schema=OF_SCHEDULES if wish.run_of is not None else schema_of(wish.job),
         id=job_id,
         namespace=named.namespace,
         name=named.name,
@@ -43,7 +55,7 @@ def first_record(job_id: JobId, wish: Wish, *, now: int) -> JobRecord:
         priority=named.priority,
         token=wish.use.token,
         digest=wish.use.digest,
-        events=with_event((), _submission(now, "Job submitted", 1)),
+        events=with_event((), _submission(now, FIRST_MESSAGE[bool(wish.job.schedule)], 1)),
         create_time=now,
         submit_time=now,
         modify_time=now,
@@ -51,6 +63,8 @@ def first_record(job_id: JobId, wish: Wish, *, now: int) -> JobRecord:
         inputs=wish.inputs,
         needs=wish.needs,
         traceparent=wish.traceparent,
+        schedule=ScheduleState(decided=now) if wish.job.schedule else None,
+        run_of=wish.run_of,
     )
 
 
@@ -72,6 +86,7 @@ def renewed_record(entry: JobEntry, wish: Wish, version: int, message: str, *, n
     event = _submission(now, message.replace("{}", str(version), 1), version, _kept_details(entry, wish.keeps))
     return replace(
         before,
+        schema=max(before.schema, schema_of(wish.job)),
         version=version,
         priority=wish.job.priority,
         token=wish.use.token,
@@ -82,7 +97,14 @@ def renewed_record(entry: JobEntry, wish: Wish, version: int, message: str, *, n
         submit_time=now,
         modify_time=now,
         traceparent=wish.traceparent,
+        schedule=_renewed_schedule(before.schedule, now) if wish.job.schedule else None,
+        run_of=None if wish.job.schedule else before.run_of,
     )
+
+
+def _renewed_schedule(before: ScheduleState | None, now: int) -> ScheduleState:
+    """What was due before is not made up for in another version, and one that is paused stays so."""
+    return replace(before, decided=now, due=()) if before is not None else ScheduleState(decided=now)
 
 
 def _kept_details(entry: JobEntry, keeps: tuple[int, ...]) -> dict[str, str]:

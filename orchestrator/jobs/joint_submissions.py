@@ -101,6 +101,7 @@ class JointSubmissions:
             raise InvalidJob(dict.fromkeys(problems), many=True)
         for job in wanted:
             self._one.check_publisher_of(job)
+            self._one.check_schedule(job)
             together = {name: (JobId(f"#{name}"), 0) for name in _names(wanted, job.namespace)}
             specs = {JobId(f"#{each.name}"): each for each in wanted if each.namespace == job.namespace}
             with_results(self._model, job, (), pinned(self._model, job, together), specs)
@@ -108,7 +109,7 @@ class JointSubmissions:
         checked = [wish._replace(job=job) for wish, job in zip(wishes, wanted, strict=True)]
 
         async def freeze(number: int) -> None:
-            checked[number] = checked[number]._replace(inputs=await lists.freeze(wanted[number]))
+            checked[number] = checked[number]._replace(inputs=await self._one.frozen(wanted[number], lists))
 
         with_inputs = [number for number, job in enumerate(wanted) if job.task.input_sources]
         await pipelined(with_inputs, freeze, at_once=FROZEN_AT_ONCE)
@@ -172,6 +173,7 @@ class JointSubmissions:
             raise JobUnchanged(entries[0].job.name, entries[0].id)
         together = {place.id: wish.job for wish, place in zip(wishes, places, strict=True)}
         whole = [_reading(self._model, self._pinned(wish, wishes, places), together) for wish in wishes]
+        whole = [wish._replace(needs=(), inputs=()) if wish.job.schedule else wish for wish in whole]
         await self._store.write_together(self._records(whole, places))
         for place in places:
             self._one.traces.on_submit(self._model.jobs[place.id].job)

@@ -12,6 +12,7 @@ from functools import partial
 
 import msgspec
 
+from orchestrator.admission.schedule_limits import ScheduleLimits
 from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.inputs.new_lists import NewLists, new_lists
 from orchestrator.inputs.resolvers import InputResolvers
@@ -28,6 +29,7 @@ from orchestrator.jobs.job_records import Wish, first_record, renewed_record, sp
 from orchestrator.jobs.job_warnings import warnings_about
 from orchestrator.jobs.name_claims import NameClaims, check_name
 from orchestrator.jobs.result_inputs import with_results
+from orchestrator.rules.frozen_inputs import FrozenInputs
 from orchestrator.rules.job_defaults import completed, with_defaults
 from orchestrator.rules.job_diff import difference
 from orchestrator.rules.job_progress import job_transition
@@ -61,6 +63,7 @@ from shared.jobs.states import ExecutionState, JobState
 from shared.protocol import subjects
 from shared.runtime.log_lines import about
 from shared.settings.config import BatchDefaults
+from shared.settings.schedules import ScheduleSettings
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +80,14 @@ class PublisherNotConfigured(InvalidInput):
 
 class PublisherNotReady(Unavailable):
     """The managed publisher is configured and its bucket cannot be used at present."""
+
+
+class IsSchedule(Conflict):
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"Job {name} is a schedule, which is not run again itself: its runs are jobs of their own.",
+            hint=f"`tarpon job schedule run-now {name}` begins one now.",
+        )
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +116,7 @@ class Submissions:
         traces: Traces,
         secrets: TaskSecrets,
         inputs: InputResolvers,
+        schedules: ScheduleSettings = ScheduleSettings(),  # noqa: B008  # it is immutable
     ) -> None:
         self._model = model
         self._store = store
@@ -113,6 +125,7 @@ class Submissions:
         self.traces = traces
         self._secrets = secrets
         self._inputs = inputs
+        self._schedules = ScheduleLimits(model, schedules)
         self.names = NameClaims(model, store)
         self.contention = Contention()
 
@@ -134,7 +147,7 @@ class Submissions:
                 check_name(self._model, wanted)
                 self._check_changed(wish)
                 await self.check_secrets(wanted)
-                wish = wish._replace(inputs=await lists.freeze(wanted))
+                wish = wish._replace(inputs=await self.frozen(wanted, lists))
             async with self.contention.over((wanted.namespace, wanted.name or fresh)):
                 job_id, version = await self._submitted(wish, fresh)
             lists.stored = [(job_id, version)]
@@ -179,8 +192,11 @@ class Submissions:
     async def _begin(self, wish: Wish, fresh: JobId) -> tuple[JobId, int]:
         check_name(self._model, wish.job)
         await self.check_secrets(wish.job)
-        needs = await self._pinned(wish.job)
+        self.check_schedule(wish.job)
+        needs = await self.pinned_needs(wish.job)
         wish = wish._replace(needs=needs, inputs=with_results(self._model, wish.job, wish.inputs, needs))
+        if wish.job.schedule:  # each of its runs has its own
+            wish = wish._replace(needs=(), inputs=())
         job_id = await self.names.claim(wish.job, fresh)
         entry = self._model.jobs.get(job_id)
         if entry is None:
@@ -197,7 +213,10 @@ class Submissions:
         """Raise JobUnchanged where there is this job already, and nobody insists."""
         known = self._model.names.named(wish.job.namespace, wish.job.name) if wish.job.name else None
         entry = self._model.jobs.get(known) if known else None
-        if entry is not None and not wish.force and wish.job == normalised(entry.spec) and entry.job.removal is None:
+        if entry is None or wish.force or entry.job.removal is not None:
+            return
+        is_stopped_schedule = entry.job.schedule is not None and entry.progress.state.is_terminal
+        if wish.job == normalised(entry.spec) and not is_stopped_schedule:
             raise JobUnchanged(entry.job.name, entry.job.id)
 
     async def difference(self, job: Job) -> Difference:
@@ -207,7 +226,8 @@ class Submissions:
         check_name(self._model, wanted)
         await self._secrets.check(wanted.namespace, wanted.task)
         await self._inputs.look_up(wanted)
-        with_results(self._model, wanted, (), await self._pinned(wanted))
+        self.check_schedule(wanted)
+        with_results(self._model, wanted, (), await self.pinned_needs(wanted))
         warnings = warnings_about(job, wanted, self._model)
         known = self._model.names.named(wanted.namespace, wanted.name) if wanted.name else None
         entry = self._model.jobs.get(known) if known else None
@@ -231,7 +251,18 @@ class Submissions:
     async def check_secrets(self, job: Job) -> None:
         await self._secrets.check(job.namespace, job.task)
 
-    async def _pinned(self, job: Job) -> tuple[PinnedNeed, ...]:
+    def check_schedule(self, job: Job) -> None:
+        """Raises TooManySchedules, ScheduleTooFrequent."""
+        self._schedules.check(job, now=now_ns())
+
+    async def frozen(self, job: Job, lists: NewLists) -> FrozenInputs:
+        """Which objects the inputs of a job are. Those of a schedule are looked up alone: each run has what is then."""
+        if not job.schedule:
+            return await lists.freeze(job)
+        await self._inputs.look_up(job)
+        return ()
+
+    async def pinned_needs(self, job: Job) -> tuple[PinnedNeed, ...]:
         """The needs of a job. Raises InvalidJob, NeedNeverMet."""
         try:
             return pinned(self._model, job)
@@ -296,6 +327,8 @@ class Submissions:
             user = self._model.names.of_token(entry.job.namespace, use.token) if use.token else None
             if user is not None and (known := version_of_use(user, use)):
                 return known  # the same request, come again
+            if entry.job.schedule is not None:
+                raise IsSchedule(entry.job.name)
             number = version or entry.job.version
             if number not in entry.specs or number > entry.job.version:
                 raise NotFound(f"Job {entry.job.id} has no version {number}.")
@@ -310,7 +343,7 @@ class Submissions:
             what = f"what version {number} has not completed" if failed else f"the same as version {number}"
             message = f"Job run again as version {{}}, {what}{_because(reason)}"
             spec = entry.specs[number]
-            needs = await self._pinned(spec)
+            needs = await self.pinned_needs(spec)
             inputs = with_results(self._model, spec, entry.inputs(number), needs)
             wish = Wish(spec, use, keeps, needs=needs, inputs=inputs)
             return await self._renew(entry, wish, message)

@@ -100,6 +100,9 @@ def _by_executions(
     backoff: AttemptBackoff,
     keeps: tuple[int, ...],
 ) -> Progress:
+    if job.schedule is not None:  # its runs are jobs of their own
+        live = tuple([each for each in known if not each.state.is_terminal])
+        return Progress(state=JobState.RUNNING, surplus=live)
     if count == len(known) == 1 and known[0].job_version == job.version and known[0].state not in _IN_VAIN:
         return _by_one(known[0])  # the rule
     live = tuple([each for each in known if not each.state.is_terminal])

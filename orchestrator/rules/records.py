@@ -63,11 +63,16 @@ OF_NEEDS = 6
 OF_REFILLS = 7
 """Of the mark of a state that is being restored: a program that does not know of it would decide by half of it."""
 
-NEWEST_SCHEMA = OF_REFILLS
+OF_SCHEDULES = 8
+"""Of schedules and their runs: a program that does not know of these would run a schedule at once, and only once."""
+
+NEWEST_SCHEMA = OF_SCHEDULES
 
 
 def schema_of(job: Job) -> int:
     """That of a record which has this specification."""
+    if job.schedule:
+        return OF_SCHEDULES
     if needs_of(job):
         return OF_NEEDS
     if job.task.input_sources:
@@ -161,6 +166,32 @@ class Removal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     problem: str = ""
 
 
+class ScheduleState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How far a schedule has come, in nanoseconds since 1970: about each due time up to `decided` it is decided.
+
+    `due` are those of them for which a run is to be begun that is not known to be there. `paused` is since when; 0 is
+    not at all. The others count its runs since it was made: those that were `begun`, those for which nobody decided in
+    time (`missed`), those `left_out` beside earlier ones, and those that were `refused` as they would be by a submit.
+    """
+
+    decided: int
+    due: tuple[int, ...] = ()
+    paused: int = 0
+    begun: int = 0
+    missed: int = 0
+    left_out: int = 0
+    refused: int = 0
+
+
+class RunOf(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """That a job is a run of the schedule `job`, which was `called` so, and when it was due, or asked for `by_hand`."""
+
+    job: JobId
+    called: str
+    due: int
+    by_hand: bool = False
+
+
 class JobRecord(KeyedRecord, frozen=True, kw_only=True):
     """`failure` is why the job failed without a (further) execution; `token` the idempotency token of its version.
 
@@ -169,6 +200,7 @@ class JobRecord(KeyedRecord, frozen=True, kw_only=True):
     `first` is the specification of version 1, `inputs` are its inputs and `needs` what it waits for, so that most jobs
     are one record.
     `traceparent` is that of who submitted this version, where jobs are traced.
+    `schedule` is there where the newest version has one, and `run_of` where the job is a run of one.
     """
 
     id: JobId
@@ -189,6 +221,8 @@ class JobRecord(KeyedRecord, frozen=True, kw_only=True):
     inputs: FrozenInputs = ()
     needs: tuple[PinnedNeed, ...] = ()
     traceparent: str = ""
+    schedule: ScheduleState | None = None
+    run_of: RunOf | None = None
 
     @property
     def key(self) -> str:

@@ -288,8 +288,10 @@ class JobEntry:
     def deadline(self) -> int | None:
         """The first instant at which a time-out of the job is over, in nanoseconds since 1970.
 
-        None is while it waits for jobs that it needs.
+        None is while it waits for jobs that it needs. A schedule has none: its time-outs are those of its runs.
         """
+        if self.job.schedule is not None:
+            return None
         timeouts, begun = self.spec.task.timeouts, self.waits_since
         if begun is None:
             return None

@@ -37,6 +37,7 @@ from orchestrator.state.job_lists import JobLists
 from orchestrator.state.job_names import JobNames
 from orchestrator.state.namespaces import Namespaces
 from orchestrator.state.news import News
+from orchestrator.state.schedules import Schedules
 from orchestrator.state.sent_data import SentData
 from orchestrator.state.stored_secrets import StoredSecrets
 from orchestrator.state.users import Users
@@ -92,6 +93,8 @@ class Model:
         self.news = News()
         #: What the leader has to do about jobs.
         self.backlog = Backlog(self.jobs, self.news, backoff=backoff)
+        #: Which jobs are schedules, and which are runs of them.
+        self.schedules = Schedules(self.jobs)
         #: Which jobs have ended, and what of them waits to be cleared away.
         self.endings = EndedJobs()
         #: Set by whoever has changed what follows for jobs or nodes; cleared by the scheduler, before it looks.
@@ -275,6 +278,7 @@ class Model:
         self.lists.put(entry, is_new=is_new)
         self.namespaces.note(entry)
         self.backlog.note(entry)
+        self.schedules.note(entry)
         self.note_ending(entry)
         self.wake.set()
 
@@ -384,6 +388,7 @@ class Model:
         self._put_off.pop(job, None)
         self.namespaces.drop(entry)
         self.backlog.drop(entry)
+        self.schedules.drop(job)
         self.endings.drop(job)
         self._entries[job] = entry.rest()
         self.news.tell(job)

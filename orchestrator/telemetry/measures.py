@@ -8,6 +8,7 @@ from shared.runtime.metrics import Distribution
 
 PLACEMENT_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
 REPORT_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+RUN_OUTCOMES = ("begun", "missed", "left_out", "refused")
 MOST_AT_ONCE = 1_000_000
 """Of what a node says of one result: it could say anything, and a counter must not lose its meaning by that."""
 
@@ -23,6 +24,8 @@ class Measures:
         self.publish_retries = 0
         self.publish_renewals = 0
         self.held_back = HeldBack()
+        self.scheduled_runs: Counter[str] = Counter()
+        """By what became of them, of RUN_OUTCOMES."""
         self.requests: Counter[tuple[str, str, str]] = Counter()
         """By method, route and status."""
 

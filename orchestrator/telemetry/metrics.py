@@ -17,6 +17,7 @@ from orchestrator.storage.stream_usage import StreamUsage
 from orchestrator.storage.wall_clock import now_ns
 from orchestrator.telemetry.measures import Measures
 from orchestrator.telemetry.queue_metrics import queue_metrics
+from orchestrator.telemetry.schedule_metrics import schedule_metrics
 from orchestrator.telemetry.surroundings import bucket_metrics, certificate_metrics, stream_metrics
 from orchestrator.webhooks.totals import WebhookTotals
 from shared.ids import NodeId
@@ -69,6 +70,7 @@ class Metrics:
             *bucket_metrics(self._bucket()),
             *stream_metrics(self._streams.streams),
             Gauge("tarpon_webhooks_waiting", "Webhooks that are to be sent still.", plain(self._webhooks.waiting)),
+            *schedule_metrics(self._model, self._measures, now=self._clock()),
             *queue_metrics(self._model, self._queue_labels, now=self._clock()),
             *certificate_metrics(self._certificates),
             build_metric(version_text()),

@@ -22,6 +22,7 @@ from shared.jobs.inputs.rules import inputs_problems, normalised_input
 from shared.jobs.needs import needs_problems, normalised_needs
 from shared.jobs.paths import parts_of, path_problem
 from shared.jobs.quantities import parse_bytes, parse_cpu, parse_gpu
+from shared.jobs.schedules import normalised_schedule, schedule_problems
 from shared.jobs.secrets import secrets_problems, uses_secrets
 from shared.jobs.spec import Constraint, Job, Network, Resources, ResultPath, Retries, SpecConfig, Task, Timeouts
 
@@ -68,6 +69,7 @@ def normalised(job: Job) -> Job:
         count=1 if job.count is None else job.count,
         max_parallel=job.max_parallel or msgspec.UNSET,
         needs=normalised_needs(job) if job.needs else msgspec.UNSET,
+        schedule=msgspec.UNSET if job.schedule is msgspec.UNSET else normalised_schedule(job.schedule),
         tasks=tuple(_normalised_task(task) for task in job.tasks[:1]),
     )
 
@@ -134,6 +136,8 @@ def problems(job: Job) -> Iterator[str]:
     yield from _job_problems(job)
     if job.needs:
         yield from needs_problems(job)
+    if job.schedule:
+        yield from schedule_problems(job)
     for number, constraint in enumerate(job.constraints):
         yield from _constraint_problems(constraint, f"Constraints[{number}]")
     if not job.tasks:

@@ -26,6 +26,11 @@ def wrong_together(jobs: Sequence[Job]) -> Iterator[str]:
         first = known.setdefault((job.namespace, job.name), number)
         if first != number:
             yield f"{called(number, job)}: job {first + 1} has the same name."
+    for number, job in enumerate(jobs):
+        for need in needs_of(job):
+            needed = known.get((job.namespace, need.job))
+            if needed is not None and jobs[needed].schedule:
+                yield f"{called(number, job)}: it needs {need.job[:80]}, a schedule, which never ends by itself."
     if loop := _loop_of(jobs):
         yield f"They need each other in a loop, so that none could begin: {loop}."
 

@@ -109,6 +109,21 @@ class Need(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defa
     on: str = ""
 
 
+class Schedule(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
+    """When a job is run again and again (shared/jobs/schedules.py): `cron` in `time_zone`, which is UTC without.
+
+    `missed` and `overlap` are some of MISSED and OVERLAP there; a run begins within `starting_deadline` after it was
+    due, or not at all. Of its runs that have ended the last `keep` stay, all for as long as other jobs where it is 0.
+    """
+
+    cron: str = ""
+    time_zone: str = ""
+    missed: str = ""
+    overlap: str = ""
+    starting_deadline: str = ""
+    keep: int = 0
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """What the author of a job decides. The fields that the server owns are added by `JobView`."""
 
@@ -125,6 +140,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """How many of its parts may run at once; absent where that is not limited."""
     needs: tuple[str | Need, ...] | UnsetType = UNSET
     """The jobs that it waits for; absent where it waits for none. In their normal form all are of the long kind."""
+    schedule: str | Schedule | UnsetType = UNSET
+    """When it is run, each time as a job of its own; absent where it is run once. In its normal form it is long."""
 
     @property
     def task(self) -> Task:

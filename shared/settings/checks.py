@@ -15,6 +15,7 @@ from shared.settings.config import Auth, Config, JobDefaults, TaskDefaults
 from shared.settings.input_sources import input_problems
 from shared.settings.inputs import InputSettings
 from shared.settings.local_paths import local_path_problems
+from shared.settings.schedules import schedule_settings_problems
 from shared.settings.sign_in import sign_in_problems
 from shared.settings.tls.checks import tls_problems
 from shared.settings.webhooks import webhook_problems
@@ -40,6 +41,7 @@ def setting_problems(config: Config) -> Iterator[str]:
     yield from _amounts(config)
     yield from input_problems(config.input_sources)
     yield from webhook_problems(config.orchestrator.webhooks)
+    yield from schedule_settings_problems(config.orchestrator.schedules)
     yield from _inputs(config.compute.inputs)
     yield from local_path_problems(config.compute.allow_listed_local_paths)
     yield from _read_only_paths(config.engines.types.process.read_only_paths, config.data_dir)

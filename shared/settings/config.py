@@ -16,6 +16,7 @@ from shared.settings.api_users import ApiUsers
 from shared.settings.audit import AuditSettings
 from shared.settings.input_sources import InputSources
 from shared.settings.inputs import InputSettings
+from shared.settings.schedules import ScheduleSettings
 from shared.settings.secret import Secret
 from shared.settings.sent_data import SentDataSettings
 from shared.settings.sign_in import Oauth2
@@ -212,6 +213,7 @@ class Orchestrator(Struct, frozen=True, kw_only=True, rename="pascal"):
     sent_data: SentDataSettings = SentDataSettings()
     audit: AuditSettings = AuditSettings()
     webhooks: WebhookSettings = WebhookSettings()
+    schedules: ScheduleSettings = ScheduleSettings()
 
 
 class HeartbeatSettings(Struct, frozen=True, kw_only=True, rename="pascal"):
