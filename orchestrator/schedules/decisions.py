@@ -41,13 +41,12 @@ RUN_DETAIL, DUE_DETAIL = "RunID", "Due"
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """About all due times up to `decided`: those that get a run, and what becomes of the others.
 
-    `missed` counts those for which it is too late, from `first` to `last`; COUNTED of them may be more. `left_out` are
-    those that would run beside an earlier one.
+    `missed` counts those that get none as nobody decided in time, of which the `first` and the `last` that were counted
+    are told; after an outage of COUNTED runs there may be more. `left_out` would run beside an earlier one.
     """
 
     decided: int
     begin: tuple[int, ...] = ()
-    made_up: bool = False
     missed: int = 0
     first: int = 0
     last: int = 0
@@ -69,13 +68,13 @@ def decide(schedule: Schedule, decided: int, *, now: int, going: int = 0) -> Dec
     if not come:
         return None
     begin = _in_time(schedule, decided, now)
+    late = [each for each in come if each not in begin] or [0]
     found = Decision(
         decided=now,
         begin=tuple(begin),
-        made_up=bool(begin) and now - begin[0] > ON_TIME_NS,
         missed=max(0, len(come) - len(begin)),
-        first=come[0],
-        last=(newest_due(schedule, decided, now, 1) or come)[-1],
+        first=late[0],
+        last=late[-1],
     )
     return _beside_others(found, schedule.overlap, going)
 
@@ -183,11 +182,12 @@ def _event(
 
 
 def _missed_text(schedule: Schedule, found: Decision) -> str:
-    count = f"{COUNTED:,} runs or more" if found.missed >= COUNTED - 1 else f"{found.missed:,} runs"
-    count = "1 run" if found.missed == 1 else count
-    span = f"between {_shown(schedule, found.first)} and {_shown(schedule, found.last)}"
-    rest = "; what is begun now makes up for them" if found.made_up or found.begin else ""
-    return f"{count} missed {span}, as nobody decided then{rest}"
+    first, last = _shown(schedule, found.first), _shown(schedule, found.last)
+    rest = "; the one that begins now makes up for that" if found.begin and schedule.missed != ALL else ""
+    if found.missed == 1:
+        return f"The run of {first} missed, as nobody decided then{rest}"
+    count = f"{found.missed:,} runs and perhaps more" if found.missed >= COUNTED - MOST_MADE_UP else f"{found.missed:,} runs"
+    return f"{count} missed, of {first} to {last}, as nobody decided then{rest}"
 
 
 def _left_out_text(schedule: Schedule, due: int, standing: Standing) -> str:

@@ -2,37 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.admission.task_secrets import TaskSecrets
-from orchestrator.assembly import input_resolvers
-from orchestrator.inputs.listings import Listings
-from orchestrator.inputs.sent_data import data_service
 from orchestrator.jobs.idempotency import IdempotencyTokenUsed
-from orchestrator.jobs.joint_submissions import JointSubmissions
-from orchestrator.jobs.submissions import Submissions
 from orchestrator.rules.records import OF_NEEDS
-from orchestrator.s3.locations import Locations
-from orchestrator.state.model import Model
-from orchestrator.storage.store import Store
-from orchestrator.telemetry.traces import Traces
 from shared.errors import InvalidJob, JobUnchanged, RevisionConflict
 from shared.jobs.several import MAX_JOBS
 from shared.jobs.spec import Job
 from shared.messaging.acknowledgements import EXPECTED
-from shared.messaging.transport import Connection
 from shared.protocol import subjects
-from shared.runtime.aio import background
-from shared.runtime.tracing import OFF
-from shared.settings.config import BatchDefaults, Config
-from shared.settings.secret import Secret
-from shared.settings.sent_data import SentDataSettings
 from tests.builders import new_task
+from tests.integration.desk import Desk, desk_over
 from tests.nats_bus import Bus
 
 
@@ -41,46 +25,6 @@ def job(name: str = "", *needs: str, engine: str = "noop", **more: object) -> Jo
 
 
 CHAIN = (job("collect", "train"), job("train", "prepare"), job("prepare"))
-
-
-class Desk:
-    """What takes jobs in, over a model of its own."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.model, locations = Model(max_attempts=1), Locations(None)
-        self.store = Store(connection, self.model)
-        self.submissions = Submissions(
-            self.model,
-            self.store,
-            defaults=BatchDefaults(),
-            check_publisher=lambda: None,
-            traces=Traces(OFF, self.model, leads=lambda: True),
-            secrets=TaskSecrets(self.model, self.store, Secret("of-the-tests")),
-            inputs=input_resolvers(
-                Config(),
-                locations,
-                Listings(locations),
-                data_service(self.model, self.store, locations, SentDataSettings()),
-            ),
-        )
-        self.joint = JointSubmissions(self.model, self.store, self.submissions)
-
-    async def submit(self, *jobs: Job, token: str = "", force: bool = False) -> list[tuple[str, int]]:
-        return [(each.job_id, each.version) for each in await self.joint.submit(jobs, token=token, force=force)]
-
-    async def problems(self, *jobs: Job) -> tuple[str, ...]:
-        with pytest.raises(InvalidJob) as caught:
-            await self.submit(*jobs)
-        assert not self.model.jobs, "none of them is stored"
-        return caught.value.problems
-
-
-@asynccontextmanager
-async def desk_over(connection: Connection) -> AsyncIterator[Desk]:
-    made = Desk(connection)
-    async with background(model=made.store.keep_model()):
-        await made.store.ready.wait()
-        yield made
 
 
 @pytest.fixture
