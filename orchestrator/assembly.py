@@ -27,6 +27,8 @@ from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.reachability import unreachable_publishers
 from orchestrator.rules.attempts import AttemptBackoff
 from orchestrator.s3.locations import Locations
+from orchestrator.schedules.changes import ScheduleChanges
+from orchestrator.schedules.runs import ScheduledRuns
 from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store
@@ -66,6 +68,7 @@ class Assembly:
     submissions: Submissions
     joint_submissions: JointSubmissions
     removals: Removals
+    schedules: ScheduleChanges
     secrets: TaskSecrets
     listings: Listings
     data: DataService
@@ -136,6 +139,7 @@ def assembled(
         changing=Company(),
         submissions=submissions,
         joint_submissions=JointSubmissions(model, store, submissions),
+        schedules=ScheduleChanges(model, store, ScheduledRuns(model, store, submissions)),
         removals=Removals(model, store, submissions, locations, with_results=with_results),
         secrets=secrets,
         listings=listings,

@@ -35,6 +35,7 @@ EXAMPLES: dict[str, Any] = {
     "jobs.list": {"Namespace": "default", "Limit": 20},
     "jobs.stop": {"JobID": _JOB, "Reason": "no longer needed"},
     "jobs.delete": {"JobID": _JOB, "Results": True},
+    "jobs.schedule": {"JobID": _JOB, "Action": "pause", "Reason": "the data is late"},
     "jobs.results": {"JobID": _JOB},
     "jobs.history": {"JobID": _JOB, "AfterSeqNum": 3},
     "jobs.waits": {"JobID": _JOB, "Limit": 20},

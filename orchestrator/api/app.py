@@ -29,6 +29,7 @@ from orchestrator.api.openapi import document
 from orchestrator.api.own_node import OwnNode
 from orchestrator.api.prometheus import MetricsRoutes, counting
 from orchestrator.api.routes import Route
+from orchestrator.api.schedules import ScheduleRoutes
 from orchestrator.api.tokens import TokenRoutes
 from orchestrator.assembly import Assembly
 from orchestrator.nats_servers.addresses import addresses
@@ -78,6 +79,7 @@ class Api:
             *details.routes(),
             *LogRoutes(assembly, details).routes(),
             *NodeRoutes(assembly, own_node, tokens, disconnect).routes(),
+            *ScheduleRoutes(assembly, details).routes(),
             *TokenRoutes(assembly, tokens).routes(),
             *SecretRoutes(assembly).routes(),
             *DataRoutes(assembly).routes(),

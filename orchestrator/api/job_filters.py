@@ -37,6 +37,7 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     not_zero: bool = False
     since: int = 0
     name: re.Pattern[str] | None = None
+    schedules: bool = False
 
     def admits(self, entry: JobEntry) -> bool:
         """All that is looked at is at hand, also of a job that is packed."""
@@ -45,6 +46,7 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
             and entry.created >= self.since
             and (not self.states or (entry.counted or entry.progress.state) in self.states)
             and (self.name is None or self.name.match(entry.name) is not None)
+            and (entry.is_schedule or not self.schedules)
             and self._has_code(entry)
             and matches(entry.labels, self.labels)
         )
@@ -64,6 +66,7 @@ def job_filter(
     exit_codes: Iterable[str] = (),
     since: str = "",
     name: str = "",
+    schedules: bool = False,
     now: int,
 ) -> JobFilter:
     """As it is asked for in words. Raises InvalidInput."""
@@ -77,6 +80,7 @@ def job_filter(
         not_zero=any(word.lower() == NOT_ZERO for word in codes),
         since=_since(since, now),
         name=_pattern(name),
+        schedules=schedules,
     )
 
 

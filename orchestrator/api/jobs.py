@@ -151,6 +151,7 @@ class JobRoutes:
             exit_codes=query.exit_code,
             since=query.since,
             name=query.name,
+            schedules=query.schedules,
             now=now_ns(),
         )
         window = job_window(

@@ -107,6 +107,7 @@ class ListJobsQuery(Struct, frozen=True, kw_only=True):
         str, Meta(description="Jobs created since then: for how long, such as 12h or 7d, or a time as in history.")
     ] = ""
     name: Annotated[str, Meta(description="Jobs of this name alone, in which * and ? stand for anything.")] = ""
+    schedules: Annotated[bool, Meta(description="Jobs that have a Schedule alone.")] = False
     order_by: Annotated[JobOrder, Meta(description="The oldest come first; by default in order of creation.")] = ""
     reverse: Reverse = False
     limit: Limit = 0

@@ -16,7 +16,7 @@ from orchestrator.admission.schedule_limits import ScheduleLimits
 from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.inputs.new_lists import NewLists, new_lists
 from orchestrator.inputs.resolvers import InputResolvers
-from orchestrator.jobs.chains import pinned
+from orchestrator.jobs.chains import IsSchedule, pinned
 from orchestrator.jobs.idempotency import (
     IdempotencyTokenUsed,
     Use,
@@ -80,14 +80,6 @@ class PublisherNotConfigured(InvalidInput):
 
 class PublisherNotReady(Unavailable):
     """The managed publisher is configured and its bucket cannot be used at present."""
-
-
-class IsSchedule(Conflict):
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"Job {name} is a schedule, which is not run again itself: its runs are jobs of their own.",
-            hint=f"`tarpon job schedule run-now {name}` begins one now.",
-        )
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """Versions of a job, as users see them: as each was submitted, when that was, and how it ended."""
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from orchestrator.jobs import views
@@ -57,6 +58,7 @@ def version_view(model: Model, entry: JobEntry, version: int) -> JobView:
         **own | {"name": view.name},
         version=version,
         state=StateView(state_type=progress.state, message=progress.message),
+        schedule_status=UNSET,
         exit_codes=dict(exit_codes(entry.with_kept(version))),
         create_time=told.submit_time,
         submit_time=told.submit_time,

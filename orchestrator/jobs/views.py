@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from operator import itemgetter
 from typing import Any
 
@@ -13,14 +14,25 @@ from orchestrator.jobs.history_lines import HistoryLine, lines
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.upload_progress import upload_text
 from orchestrator.rules.job_progress import Progress
-from orchestrator.rules.records import ExecutionRecord
+from orchestrator.rules.records import ExecutionRecord, JobRecord
 from orchestrator.state.chains import standing_of
 from orchestrator.state.event_numbers import last_number
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
 from orchestrator.storage.wall_clock import instant
 from shared.jobs.rules import MANAGED
-from shared.jobs.spec import LEFT_OUT_COUNT, WAITS_FOR, ChainLink, ChainView, JobView, StateView
+from shared.jobs.schedules import due_after, local_time, next_due, schedule_of
+from shared.jobs.spec import (
+    LEFT_OUT_COUNT,
+    WAITS_FOR,
+    ChainLink,
+    ChainView,
+    JobView,
+    RunOfView,
+    RunView,
+    ScheduleView,
+    StateView,
+)
 from shared.jobs.states import DesiredState, JobState
 from shared.protocol import rest, rest_nodes, subjects
 from shared.protocol.execution_lines import PREPARING, WAITS_FOR_S3
@@ -31,11 +43,16 @@ from shared.protocol.rest import EventView, ExecutionView, HistoryItem
 
 MOST_FOLLOWERS = 100
 """How many of the jobs that need one are told with it."""
+SHOWN_NEXT = 3
+"""How many due times of a schedule are told with it."""
+SHOWN_RUNS = 5
 
 
 def job_state(entry: JobEntry, reason: str) -> StateView:
     """`reason` is why parts of the job have to wait; one that waits with all of them is Queued."""
     progress = entry.progress
+    if entry.job.schedule is not None and not progress.state.is_terminal:
+        return StateView(state_type=progress.state, message=schedule_text(entry))
     if progress.state is JobState.PENDING and reason:
         return StateView(state_type=JobState.QUEUED, message=reason)
     removal = entry.job.removal
@@ -67,7 +84,54 @@ def job_view(model: Model, entry: JobEntry, state: StateView | None = None) -> J
         submit_time=record.submit_time,
         exit_codes=dict(entry.exit_codes),
         chain=chain_view(model, entry) if model.backlog.chains.has(entry.id) else UNSET,
+        schedule_status=schedule_view(model, entry),
+        run_of=run_of_view(record),
     )
+
+
+def schedule_text(entry: JobEntry) -> str:
+    """What a schedule waits for, in a sentence."""
+    state, schedule = entry.job.schedule, schedule_of(entry.spec)
+    if state is None or schedule is None:
+        return ""
+    if state.paused:
+        return f"The schedule is paused since {local_time(schedule, state.paused).isoformat(timespec='minutes')}."
+    due = next_due(schedule, state.decided)
+    if due is None:
+        return "The schedule is not due any more."
+    return f"The next run is due at {local_time(schedule, due).isoformat(timespec='minutes')}."
+
+
+def schedule_view(model: Model, entry: JobEntry) -> ScheduleView | UnsetType:
+    state, schedule = entry.job.schedule, schedule_of(entry.spec)
+    if state is None or schedule is None:
+        return UNSET
+    is_on = not state.paused and not entry.progress.state.is_terminal
+    return ScheduleView(
+        next=tuple(islice(due_after(schedule, state.decided), SHOWN_NEXT)) if is_on else (),
+        paused_since=state.paused,
+        runs=tuple(run for each in model.schedules.runs(entry.id)[:SHOWN_RUNS] if (run := _run_view(each)) is not None),
+        going=model.schedules.going_count(entry.id),
+        begun=state.begun,
+        missed=state.missed,
+        left_out=state.left_out,
+        refused=state.refused,
+    )
+
+
+def _run_view(entry: JobEntry) -> RunView | None:
+    origin = entry.job.run_of
+    if origin is None:
+        return None
+    state = entry.progress.state
+    return RunView(job_id=entry.id, name=entry.name, state=state, due=origin.due, by_hand=origin.by_hand)
+
+
+def run_of_view(job: JobRecord) -> RunOfView | UnsetType:
+    origin = job.run_of
+    if origin is None:
+        return UNSET
+    return RunOfView(job_id=origin.job, name=origin.called, due=origin.due, by_hand=origin.by_hand)
 
 
 def chain_view(model: Model, entry: JobEntry) -> ChainView:

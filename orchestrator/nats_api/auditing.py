@@ -11,7 +11,7 @@ from orchestrator.audit.recorder import Audit
 from orchestrator.s3.signed_events import FROM_NATS
 from shared.errors import Refused
 
-CHANGES = frozenset({"jobs.submit", "jobs.submit-all", "jobs.stop", "jobs.delete"})
+CHANGES = frozenset({"jobs.submit", "jobs.submit-all", "jobs.stop", "jobs.delete", "jobs.schedule"})
 
 Objects = list[tuple[str, str]]
 """What a request was found to be about, each with its namespace."""

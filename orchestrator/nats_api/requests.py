@@ -55,7 +55,7 @@ _log = logging.getLogger(__name__)
 
 NAME = "tarpon"
 _NEEDS = {
-    **dict.fromkeys(("jobs.submit", "jobs.submit-all", "jobs.stop", "jobs.delete"), WRITE_JOB),
+    **dict.fromkeys(("jobs.submit", "jobs.submit-all", "jobs.stop", "jobs.delete", "jobs.schedule"), WRITE_JOB),
     **dict.fromkeys(("jobs.get", "jobs.list", "jobs.results", "jobs.history", "jobs.waits"), READ_JOB),
     "nodes.list": READ_NODE,
 }
@@ -84,6 +84,7 @@ class Integrations:
         self._submissions = assembly.submissions
         self._joint_submissions = assembly.joint_submissions
         self._removals = assembly.removals
+        self._schedules = assembly.schedules
         self._locations = assembly.locations
         self._audit = assembly.audit
         self._audited = NatsAudit(assembly.audit)
@@ -199,6 +200,9 @@ class Integrations:
                 entry = self._entry(asked, principal, told)
                 deleted = await self._removals.remove(entry, results=asked.results, force=asked.force)
                 return rest.DeleteResponse(job_id=entry.job.id, deleted=deleted)
+            case "jobs.schedule":
+                change = _read(payload, nats_api.ScheduleJobRequest)
+                return await self._schedules.act(self._entry(change, principal, told), change.wanted)
             case "jobs.results":
                 return await self._results(_read(payload, nats_api.ResultsRequest), principal)
             case "jobs.history":

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from typing import assert_never
 
 from orchestrator.jobs.idempotency import checked_token
 from orchestrator.rules.records import JobRecord
@@ -14,6 +15,7 @@ from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
 from shared.errors import Conflict, JobBeingDeleted, JobNotFound
 from shared.ids import JobId
+from shared.protocol.rest_schedules import ScheduleRequest, ScheduleResponse
 
 
 class NotASchedule(Conflict):
@@ -35,6 +37,19 @@ class ScheduleChanges:
         self._store = store
         self._runs = runs
 
+    async def act(self, entry: JobEntry, wanted: ScheduleRequest) -> ScheduleResponse:
+        """What a user asks for. Raises as the methods for it do."""
+        job = entry.id
+        match wanted.action:
+            case "pause":
+                return ScheduleResponse(job_id=job, changed=await self.pause(entry, wanted.reason))
+            case "resume":
+                return ScheduleResponse(job_id=job, changed=await self.resume(entry, wanted.reason))
+            case "run-now":
+                return ScheduleResponse(job_id=job, run_id=await self.run_now(entry, token=wanted.idempotency_token))
+            case _:
+                assert_never(wanted.action)
+
     async def pause(self, entry: JobEntry, reason: str = "") -> bool:
         """Have no further run begin; False if it was paused already. Raises NotASchedule, ScheduleStopped."""
         return await self._change(
@@ -51,7 +66,8 @@ class ScheduleChanges:
         The same token is the same run. Raises as `pause`, and as a submit of its job.
         """
         self._check(entry)
-        run = await self._runs.begin(entry, now_ns(), by_hand=f"by hand {checked_token(token) or secrets.token_hex(16)}")
+        request = checked_token(token) or secrets.token_hex(16)
+        run = await self._runs.begin(entry, now_ns(), by_hand=f"by hand {request}")
         called = self._runs.called(run)
 
         def told(job: JobRecord) -> JobRecord:

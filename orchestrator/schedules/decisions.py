@@ -186,8 +186,8 @@ def _missed_text(schedule: Schedule, found: Decision) -> str:
     rest = "; the one that begins now makes up for that" if found.begin and schedule.missed != ALL else ""
     if found.missed == 1:
         return f"The run of {first} missed, as nobody decided then{rest}"
-    count = f"{found.missed:,} runs and perhaps more" if found.missed >= COUNTED - MOST_MADE_UP else f"{found.missed:,} runs"
-    return f"{count} missed, of {first} to {last}, as nobody decided then{rest}"
+    more = " and perhaps more" if found.missed >= COUNTED - MOST_MADE_UP else ""
+    return f"{found.missed:,} runs{more} missed, of {first} to {last}, as nobody decided then{rest}"
 
 
 def _left_out_text(schedule: Schedule, due: int, standing: Standing) -> str:

@@ -139,6 +139,7 @@ class JobEntry:
         "created",
         "held",
         "id",
+        "is_schedule",
         "labels",
         "modified",
         "name",
@@ -157,6 +158,7 @@ class JobEntry:
         self.modified = 0
         self._ended_by = 0
         self.labels = _NO_LABELS
+        self.is_schedule = False
         self.held = NOTHING_HELD
         self.needs: tuple[PinnedNeed, ...] = ()
         self.ready_at: int | None = 0
@@ -350,6 +352,7 @@ class JobEntry:
         self.name = job.name
         self.namespace, self.created = job.namespace, job.create_time
         self.labels = spec.labels or _NO_LABELS
+        self.is_schedule = job.schedule is not None
         self.modified = max([job.modify_time, *[each.modify_time for each in executions]])
         if self._is_quiet():
             self._shelve()

@@ -181,6 +181,43 @@ class ChainView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit
     needed_by_total: int = 0
 
 
+class RunView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
+    """A run of a schedule, and when it was due, or asked for `by_hand`, in nanoseconds since 1970."""
+
+    job_id: str = field(name="JobID")
+    name: str = ""
+    state: str = ""
+    due: int = 0
+    by_hand: bool = False
+
+
+class ScheduleView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
+    """How a schedule stands: the `next` times at which it is due, its newest runs, and how many there were.
+
+    Times are nanoseconds since 1970. `paused_since` is 0 where it is not paused. Runs were `begun`, `missed` as nobody
+    decided in time, `left_out` beside earlier ones, or `refused` as a submit would have been. `going` are those that
+    have not ended.
+    """
+
+    next: tuple[int, ...] = ()
+    paused_since: int = 0
+    runs: tuple[RunView, ...] = ()
+    going: int = 0
+    begun: int = 0
+    missed: int = 0
+    left_out: int = 0
+    refused: int = 0
+
+
+class RunOfView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
+    """The schedule of which a job is a run, and when that was due, or asked for `by_hand`."""
+
+    job_id: str = field(name="JobID")
+    name: str = ""
+    due: int = 0
+    by_hand: bool = False
+
+
 class JobView(Job, frozen=True, kw_only=True, rename="pascal"):
     """A job as the server shows it: times in nanoseconds since 1970."""
 
@@ -196,6 +233,10 @@ class JobView(Job, frozen=True, kw_only=True, rename="pascal"):
     """With which codes tasks have ended, and how many parts with each; of a part with several attempts, the last."""
     chain: ChainView | UnsetType = UNSET
     """Absent where it needs no job, and no job needs it."""
+    schedule_status: ScheduleView | UnsetType = UNSET
+    """Absent where it has no schedule."""
+    run_of: RunOfView | UnsetType = UNSET
+    """Absent where it is no run of a schedule."""
 
     @property
     def status(self) -> JobState | str:

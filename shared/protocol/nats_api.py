@@ -9,7 +9,7 @@ import msgspec
 from msgspec import field
 
 from shared.jobs.spec import JobView
-from shared.protocol import rest, rest_nodes, rest_waits
+from shared.protocol import rest, rest_nodes, rest_schedules, rest_waits
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -42,6 +42,24 @@ class DeleteRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
 
     results: bool = False
     force: bool = False
+
+
+class ScheduleJobRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
+    """Have the schedule of a job begin no further run, go on with what is due from now on, or begin a run at once.
+
+    With a token a repeated request begins one run. What is due while a schedule is paused is not made up for.
+    """
+
+    action: rest_schedules.Action
+    reason: str = ""
+    idempotency_token: str = ""
+
+    @property
+    def wanted(self) -> rest_schedules.ScheduleRequest:
+        """As it is asked for over HTTP."""
+        return rest_schedules.ScheduleRequest(
+            action=self.action, reason=self.reason, idempotency_token=self.idempotency_token
+        )
 
 
 class HistoryRequest(JobRequest, frozen=True, kw_only=True, rename="pascal"):
@@ -94,6 +112,7 @@ REQUESTS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct]]] = {
     "jobs.list": (ListRequest, rest.Page[JobView]),
     "jobs.stop": (StopJobRequest, rest.StopResponse),
     "jobs.delete": (DeleteRequest, rest.DeleteResponse),
+    "jobs.schedule": (ScheduleJobRequest, rest_schedules.ScheduleResponse),
     "jobs.results": (ResultsRequest, rest.Page[rest.ResultItem]),
     "jobs.history": (HistoryRequest, rest.Page[rest.HistoryItem]),
     "jobs.waits": (WaitsRequest, rest_waits.WaitsResponse),

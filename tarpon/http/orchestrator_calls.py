@@ -39,6 +39,7 @@ from shared.protocol.rest import (
     SubmitRequest,
     SubmitResponse,
 )
+from shared.protocol.rest_schedules import ScheduleRequest, ScheduleResponse
 from shared.protocol.rest_waits import WaitsResponse
 from shared.runtime.local_socket import data_dir_of, local_url
 from tarpon.http.addresses import addresses, is_named
@@ -143,12 +144,13 @@ class OrchestratorCalls(OperatorCalls, DataCalls):
         exit_codes: Iterable[int | str] = (),
         since: str = "",
         name: str = "",
+        schedules: bool = False,
     ) -> Page[JobView]:
         """Some jobs, the newest first unless `reverse` says otherwise; the orchestrator itself begins with the oldest.
 
         All that is given has to hold; a page may hold fewer than `limit` although more follow. `namespace` "*" means
         all; `labels` is a selector such as `team=a,env in (x,y)`; `since` a length such as `12h` or a time; in `name`
-        `*` and `?` stand for anything; the exit code `nonzero` is all but 0.
+        `*` and `?` stand for anything; the exit code `nonzero` is all but 0; `schedules` are those alone.
         """
         query = jobs_query(
             namespace=namespace,
@@ -161,6 +163,7 @@ class OrchestratorCalls(OperatorCalls, DataCalls):
             exit_codes=exit_codes,
             since=since,
             name=name,
+            schedules="true" if schedules else "",
         )
         return await self._calls.call("GET", JOBS, Page[JobView], query=query)
 
@@ -183,6 +186,23 @@ class OrchestratorCalls(OperatorCalls, DataCalls):
         query = query_of(namespace=namespace)
         body = RerunRequest(job_version=job_version, failed=failed, reason=reason, idempotency_token=str(uuid.uuid4()))
         return await self._calls.call("PUT", job_path(job, "/rerun"), RerunResponse, query=query, body=body)
+
+    async def pause_schedule(self, job: str, *, reason: str = "", namespace: str = "") -> ScheduleResponse:
+        """Have the schedule of a job begin no further run."""
+        return await self._on_schedule(job, namespace, ScheduleRequest(action="pause", reason=reason))
+
+    async def resume_schedule(self, job: str, *, reason: str = "", namespace: str = "") -> ScheduleResponse:
+        """Have a schedule go on with what is due from now on."""
+        return await self._on_schedule(job, namespace, ScheduleRequest(action="resume", reason=reason))
+
+    async def run_schedule_now(self, job: str, *, namespace: str = "") -> ScheduleResponse:
+        """Begin a run of a schedule at once, also of one that is paused; safe to send twice."""
+        request = ScheduleRequest(action="run-now", idempotency_token=str(uuid.uuid4()))
+        return await self._on_schedule(job, namespace, request)
+
+    async def _on_schedule(self, job: str, namespace: str, request: ScheduleRequest) -> ScheduleResponse:
+        query = query_of(namespace=namespace)
+        return await self._calls.call("PUT", job_path(job, "/schedule"), ScheduleResponse, query=query, body=request)
 
     async def delete(
         self, job: str, *, results: bool = False, force: bool = False, namespace: str = ""

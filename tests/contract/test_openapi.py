@@ -24,6 +24,7 @@ SECRETS = f"{BASE_PATH}/orchestrator/secrets"
 TEMPLATES = {
     f"{JOBS}/j-none": f"{JOBS}/{{job}}",
     f"{JOBS}/j-0001": f"{JOBS}/{{job}}",
+    f"{JOBS}/j-0001/schedule": f"{JOBS}/{{job}}/schedule",
     f"{NODES}/n-1": f"{NODES}/{{node}}",
     f"{NODES}/n-1/key": f"{NODES}/{{node}}/key",
     f"{TOKENS}/none": f"{TOKENS}/{{token}}",
@@ -43,6 +44,7 @@ EXAMPLES: list[tuple[str, str, Any]] = [
     ("PUT", JOBS, {"Job": {}}),
     ("PUT", JOBS, {"Job": JOB}),
     ("DELETE", f"{JOBS}/j-0001", {"Reason": ""}),
+    ("PUT", f"{JOBS}/j-0001/schedule", {"Action": "pause"}),
     ("GET", f"{NODES}?filter-status=connected", None),
     ("GET", f"{NODES}/n-1", None),
     ("PUT", f"{NODES}/n-1", {"Action": "approve"}),

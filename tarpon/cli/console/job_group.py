@@ -24,6 +24,7 @@ _LAZY = {
     "url": ("tarpon.cli.results.url:url", "Print the signed URLs of the results of a job."),
     "delete": ("tarpon.cli.job.delete:delete", "Delete ended jobs and, if asked, their results."),
     "stop": ("tarpon.cli.job.stop:stop", "Stop a job."),
+    "schedule": ("tarpon.cli.job.schedule:schedule", "Pause and resume schedules, and run them at once."),
 }
 
 job_argument = click.argument("job", metavar="JOB", shell_complete=completed_names.jobs)

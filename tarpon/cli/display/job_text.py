@@ -17,6 +17,7 @@ from shared.protocol.rest import (
 )
 from tarpon.cli.console.output import from_nanoseconds, lasting, moment, pairs, size, table, terminal_width
 from tarpon.cli.console.progress import event_line, heading
+from tarpon.cli.display.schedule_lines import runs_section, schedule_values
 from tarpon.cli.display.shown_executions import ShownExecutions
 
 SHOWN_WARNINGS = 3
@@ -139,12 +140,13 @@ def description(described: JobResponse, now: datetime, waiting: str = "") -> str
         "Version": str(job.version),
         "Needs": "; ".join(map(_link, job.chain.needs)) if job.chain else "",
         "Needed by": _needed_by(job.chain) if job.chain else "",
+        **schedule_values(job, now),
         "Labels": ", ".join(f"{name}={value}" for name, value in sorted(job.labels.items())),
         "Created": moment(from_nanoseconds(job.create_time), now),
         "Submitted": moment(from_nanoseconds(job.submit_time), now) if 0 < job.create_time < job.submit_time else "",
         "Modified": moment(from_nanoseconds(job.modify_time), now),
     }
-    sections = [pairs(values)]
+    sections = [pairs(values), *runs_section(job, now)]
     shown = None
     if described.executions is not None and described.executions.items:
         shown = ShownExecutions(described.executions.items)

@@ -70,7 +70,8 @@ class ChainRun:
 
     def __init__(self, jobs: Sequence[Job], options: RunOptions) -> None:
         self._jobs = jobs
-        self._order = in_order([normalised(job) for job in jobs])
+        order = in_order([normalised(job) for job in jobs])
+        self._order = [number for number in order if jobs[number].schedule is msgspec.UNSET]  # a schedule has no end
         self._options = options
         self._submitted: tuple[SubmitResponse, ...] = ()
         self._lines = ChainLines(verbose=options.verbose, only_stderr=options.is_for_programs)
@@ -121,7 +122,8 @@ class ChainRun:
         is_elsewhere = self._options.follow or self._options.is_for_programs  # stdout is not for us then
         for number, submitted in enumerate(self._submitted):
             again = f" as version {submitted.job_version}" if submitted.job_version > 1 else ""
-            told = f"{self._name(number)}: Job successfully submitted{again}. Job ID: {submitted.job_id}"
+            when = ", to be run by its schedule" if self._jobs[number].schedule is not msgspec.UNSET else ""
+            told = f"{self._name(number)}: Job successfully submitted{again}{when}. Job ID: {submitted.job_id}"
             click.echo(told, err=is_elsewhere)
         if self._options.wait:
             click.echo("Checking job status... (Ctrl-C stops the watching, not the jobs)\n", err=True)
@@ -142,7 +144,7 @@ class ChainRun:
                 await pipelined(self._order, watch, at_once=WATCHED_AT_ONCE)
         except TimeoutError:
             self._go_on()
-            waiting = next(n for n in range(len(self._jobs)) if n not in self._ends)
+            waiting = next(n for n in sorted(self._order) if n not in self._ends)
             job = self._submitted[waiting].job_id
             waited = f"within {self._options.wait_seconds:g} s"
             raise JobNotEnded(f"Job {job} ({self._name(waiting)}) has not ended {waited}; it goes on.", job) from None
@@ -167,7 +169,7 @@ class ChainRun:
 
     def _go_on(self) -> None:
         """Say that the watching has ended, and the jobs that have not go on."""
-        going = [n for n in range(len(self._jobs)) if n not in self._ends]
+        going = [n for n in sorted(self._order) if n not in self._ends]
         click.echo(f"\nNo longer watching; {', '.join(map(self._name, going[:10]))} go on.", err=True)
         advise("stop one of them", "stop", self._submitted[going[0]].job_id if going else "JOB")
 
@@ -176,9 +178,9 @@ class ChainRun:
     async def _end(self, client: Client) -> None:
         """Raises JobFailed or JobStopped for the one that is to blame."""
         click.echo(err=True)
-        ends = [self._ends[number] for number in range(len(self._jobs))]
+        ends = [self._ends[number] for number in sorted(self._order)]
         if self._options.exit_code:
-            self._exit_code = max(task_exit_code(each.executions) for each in ends)
+            self._exit_code = max((task_exit_code(each.executions) for each in ends), default=0)
         for number in self._order:  # what was needed comes first, and is why the others have failed
             end = ends[number]
             if end.watched.job.state.state_type == JobState.COMPLETED:
@@ -191,7 +193,7 @@ class ChainRun:
     async def _get(self, client: Client) -> None:
         """The results of the jobs that no other one of the file needs."""
         needed = {(job.namespace.strip(), need.job.strip()) for job in self._jobs for need in needs_of(job)}
-        for number, job in enumerate(self._jobs):
+        for number, job in ((number, self._jobs[number]) for number in sorted(self._order)):
             ended: JobView = self._ends[number].watched.job
             if (job.namespace.strip(), job.name.strip()) in needed or not is_published(ended):
                 continue

@@ -57,6 +57,7 @@ next_token_option = click.option("--next-token", default="", help="Go on where t
 @click.option(
     "-l", "--label", "--labels", "labels", multiple=True, metavar="SELECTOR", help="Such as team=a,env in (x,y)."
 )
+@click.option("--schedules", is_flag=True, help="Jobs that have a Schedule alone.")
 @output_option
 @with_quick_client
 async def list_jobs(
@@ -73,6 +74,7 @@ async def list_jobs(
     exit_code: tuple[str, ...],
     since: str,
     name: str,
+    schedules: bool,
     output: str,
 ) -> None:
     """List jobs, the newest first. Of several conditions all have to hold."""
@@ -91,6 +93,7 @@ async def list_jobs(
         "exit_codes": exit_code,
         "since": since,
         "name": name,
+        "schedules": schedules,
     }
     page = await client.list(**asked, next_token=next_token)
     found = page.items

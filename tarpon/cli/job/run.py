@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import click
+import msgspec
 
 from shared.data.plain_text import printable
 from shared.errors import NoResults, OrchestratorUnreachable, TarponError
@@ -23,7 +24,7 @@ from tarpon.cli.display.partition_lines import PartitionLines
 from tarpon.cli.display.run_ends import completed, is_published, lost_output
 from tarpon.cli.display.watching import Watched, advise, asking, goes_on, refuse_failure, watched
 from tarpon.cli.job.input_flags import LocalInput
-from tarpon.cli.job.run_options import RunOptions
+from tarpon.cli.job.run_options import RunOptions, check_without_end
 from tarpon.cli.job.run_report import SubmittedJob, report, task_exit_code
 from tarpon.cli.job.sent_inputs import with_digests, with_sent
 from tarpon.cli.job_files.written import job_document, job_yaml
@@ -42,10 +43,15 @@ def run_job(job: Job, options: RunOptions, config: Config, sends: Sequence[Local
         click.echo(json_text(job_document(job), indent=2) + "\n" if is_json else job_yaml(job), nl=False)
         return Exit.OK
 
+    if job.schedule is not msgspec.UNSET:
+        check_without_end(options)
+        options = options._replace(wait=False)
+
     async def submit(client: Client) -> BegunJob:
         submitted = await client.submit(await with_sent(client, job, sends), force=options.force)
         again = f" as version {submitted.job_version}" if submitted.job_version > 1 else ""
-        told = f"Job successfully submitted{again}. Job ID: {submitted.job_id}"
+        when = ", to be run by its schedule" if job.schedule is not msgspec.UNSET else ""
+        told = f"Job successfully submitted{again}{when}. Job ID: {submitted.job_id}"
         return BegunJob(submitted, 1 if job.count is None else job.count, told, job.name.strip())
 
     return JobRun(submit, options).run(config)

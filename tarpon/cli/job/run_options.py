@@ -90,9 +90,18 @@ def _check(options: RunOptions) -> None:
         raise click.UsageError("--exit-zero and --exit-code exclude each other.")
     if options.wait:
         return
-    needing = {"--get": options.get, "--follow": options.follow, "--strict": options.strict}
-    for name, needs_end in (needing | {"--exit-code": options.exit_code}).items():
-        if needs_end:
-            raise click.UsageError(f"{name} needs the end of the job, so it cannot go with --no-wait.")
+    for name in _needing_end(options):
+        raise click.UsageError(f"{name} needs the end of the job, so it cannot go with --no-wait.")
     if options.wait_seconds is not None:
         raise click.UsageError("--wait-timeout-secs limits a wait, so it cannot go with --no-wait.")
+
+
+def _needing_end(options: RunOptions) -> list[str]:
+    needing = {"--get": options.get, "--follow": options.follow, "--strict": options.strict}
+    return [name for name, is_given in (needing | {"--exit-code": options.exit_code}).items() if is_given]
+
+
+def check_without_end(options: RunOptions) -> None:
+    """Raise click.UsageError for options that need the end of a job which is a schedule, and so has none."""
+    for name in _needing_end(options):
+        raise click.UsageError(f"{name} needs the end of the job, and a job with a Schedule has none: its runs have.")

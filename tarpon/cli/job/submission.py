@@ -54,9 +54,11 @@ def run(*, file: str, input: tuple[str, ...], options: RunOptions, template: Tem
 def validate(*, file: str, template: Template) -> None:
     """Tell whether the job or jobs in FILE (YAML or JSON; - is stdin) are valid: print OK, or every problem.
 
-    No orchestrator is asked, so what only it can know (defaults, publishers, nodes) is not looked at.
+    No orchestrator is asked, so what only it can know (defaults, publishers, nodes) is not looked at. Of a job with a
+    Schedule it tells when the next runs are due.
     """
     from shared.jobs.several import called
+    from tarpon.cli.display.schedule_lines import next_times
     from tarpon.cli.job_files.checks import check_file, warnings
     from tarpon.cli.job_files.file import read_job_file
 
@@ -65,4 +67,6 @@ def validate(*, file: str, template: Template) -> None:
         whose = f"{called(number, job)}: " if len(jobs) > 1 else ""
         for warning in warnings(job):
             click.echo(f"Warning: {whose}{warning}", err=True)
+        if due := next_times(job):
+            click.echo(f"{whose}The next runs are due at {', '.join(due)}.", err=True)
     click.echo("OK")

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from orchestrator.admission.schedule_limits import ScheduleTooFrequent, TooManySchedules
 from orchestrator.admission.task_secrets import SecretUnknown
-from orchestrator.jobs.submissions import IsSchedule, PublisherNotReady
+from orchestrator.jobs.chains import IsSchedule
+from orchestrator.jobs.submissions import PublisherNotReady
 from orchestrator.rules.records import OF_SCHEDULES
 from orchestrator.schedules.changes import NotASchedule, ScheduleChanges, ScheduleStopped
 from orchestrator.schedules.decisions import Standing, decide, decided_record
@@ -56,9 +57,7 @@ class Leader:
             now=clock,
             clock=lambda: self.waited,
         )
-        self.changes = ScheduleChanges(
-            desk.model, desk.store, ScheduledRuns(desk.model, desk.store, desk.submissions)
-        )
+        self.changes = ScheduleChanges(desk.model, desk.store, ScheduledRuns(desk.model, desk.store, desk.submissions))
 
     async def look(self) -> None:
         await self.timetable.look()
@@ -199,14 +198,16 @@ class TestTakingOver:
             await submit(first, hourly(overlap="allow"))
             await second.desk.store.catch_up()
             for _ in range(5):
-                await asyncio.gather(first.look(), second.look())
-                await asyncio.gather(first.look(), second.look())
+                for _ in range(2):
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(first.look(), name="the one")
+                        group.create_task(second.look(), name="the other")
                 clock.now += HOUR
             await first.desk.store.catch_up()
             assert len(first.runs) == 5
             assert first.measures.scheduled_runs["begun"] + second.measures.scheduled_runs["begun"] == 5
 
-    async def test_a_run_that_was_deleted_is_not_begun_again_for_its_due_time(self, leader: Leader, clock: Clock) -> None:
+    async def test_a_run_that_was_deleted_is_not_begun_again(self, leader: Leader, clock: Clock) -> None:
         schedule = await submit(leader, hourly())
         runs = ScheduledRuns(leader.desk.model, leader.desk.store, leader.desk.submissions)
         run = await runs.begin(schedule, clock())
@@ -369,9 +370,7 @@ class TestUsers:
         with pytest.raises(InvalidJob, match="is a schedule"):
             await submit(leader, new_job("report", needs=("nightly",)))
         with pytest.raises(InvalidJob, match="a schedule, which never ends"):
-            await leader.desk.submit(
-                replace(hourly(), name="weekly"), new_job("report", needs=("weekly",))
-            )
+            await leader.desk.submit(replace(hourly(), name="weekly"), new_job("report", needs=("weekly",)))
 
     async def test_a_run_needs_what_there_is_when_it_is_due(self, leader: Leader) -> None:
         prepare = await submit(leader, new_job("prepare"))

@@ -9,6 +9,7 @@ from orchestrator.schedules.decisions import (
     COUNTED,
     MOST_GOING,
     MOST_MADE_UP,
+    Decision,
     Standing,
     begun_record,
     decide,
@@ -29,44 +30,44 @@ NOON = 1_780_000_000 * SECOND_NS // DAY * DAY + 12 * HOUR
 HOURLY = Schedule(cron="0 * * * *")
 
 
-def record(decided: int = NOON, **more: object) -> JobRecord:
-    return new_job_record(name="nightly", schedule=ScheduleState(decided=decided, **more))  # type: ignore[arg-type]
+def record(up_to: int = NOON, **more: object) -> JobRecord:
+    return new_job_record(name="nightly", schedule=ScheduleState(decided=up_to, **more))  # type: ignore[arg-type]
+
+
+def decided(schedule: Schedule, up_to: int, *, now: int, going: int = 0) -> Decision:
+    found = decide(schedule, up_to, now=now, going=going)
+    assert found is not None
+    return found
 
 
 class TestMissedRuns:
     def test_a_run_begins_when_it_is_due(self) -> None:
         assert decide(HOURLY, NOON, now=NOON + HOUR - 1) is None
-        found = decide(HOURLY, NOON, now=NOON + HOUR)
-        assert found is not None
+        found = decided(HOURLY, NOON, now=NOON + HOUR)
         assert (found.begin, found.missed) == ((NOON + HOUR,), 0)
 
     def test_after_an_outage_one_run_makes_up_for_all(self) -> None:
-        found = decide(HOURLY, NOON, now=NOON + 5 * HOUR + 30 * MINUTE)
-        assert found is not None
+        found = decided(HOURLY, NOON, now=NOON + 5 * HOUR + 30 * MINUTE)
         assert (found.begin, found.missed) == ((NOON + 5 * HOUR,), 4)
 
     def test_a_run_that_is_due_just_now_makes_up_for_those_before(self) -> None:
-        found = decide(HOURLY, NOON, now=NOON + 5 * HOUR + SECOND_NS)
-        assert found is not None
+        found = decided(HOURLY, NOON, now=NOON + 5 * HOUR + SECOND_NS)
         assert (found.begin, found.missed) == ((NOON + 5 * HOUR,), 4)
 
     def test_nothing_is_made_up_for_after_the_deadline(self) -> None:
         weekly = Schedule(cron="0 12 * * *", starting_deadline="2h")
-        found = decide(weekly, NOON, now=NOON + DAY + 3 * HOUR)
-        assert found is not None
+        found = decided(weekly, NOON, now=NOON + DAY + 3 * HOUR)
         assert (found.begin, found.missed) == ((), 1)
 
     def test_with_skip_nothing_is_made_up_for_but_a_take_over_is_no_outage(self) -> None:
         skip = replace(HOURLY, missed="skip")
-        late, soon = (decide(skip, NOON, now=NOON + HOUR + after) for after in (2 * MINUTE, 10 * SECOND_NS))
-        assert late is not None and soon is not None
+        late, soon = (decided(skip, NOON, now=NOON + HOUR + after) for after in (2 * MINUTE, 10 * SECOND_NS))
         assert (late.begin, late.missed) == ((), 1)
         assert (soon.begin, soon.missed) == ((NOON + HOUR,), 0)
 
     def test_with_all_there_is_one_run_for_each_up_to_a_bound(self) -> None:
         every = Schedule(cron="* * * * *", missed="all", overlap="allow")
-        few, many = decide(every, NOON, now=NOON + 50 * MINUTE), decide(every, NOON, now=NOON + 150 * MINUTE)
-        assert few is not None and many is not None
+        few, many = decided(every, NOON, now=NOON + 50 * MINUTE), decided(every, NOON, now=NOON + 150 * MINUTE)
         assert (len(few.begin), few.missed) == (50, 0)
         assert (len(many.begin), many.missed, many.begin[-1]) == (MOST_MADE_UP, 50, NOON + 150 * MINUTE)
 
@@ -76,27 +77,24 @@ class TestClocks:
         assert decide(HOURLY, NOON + 5 * HOUR, now=NOON + 2 * HOUR) is None
 
     def test_a_clock_that_jumps_by_a_century_begins_one_run(self) -> None:
-        found = decide(Schedule(cron="* * * * *"), NOON, now=NOON + 36500 * DAY)
-        assert found is not None
+        found = decided(Schedule(cron="* * * * *"), NOON, now=NOON + 36500 * DAY)
         assert len(found.begin) == 1
         assert found.missed == COUNTED - 1
 
 
 class TestOverlap:
     def test_a_run_is_left_out_while_another_goes_on(self) -> None:
-        found = decide(HOURLY, NOON, now=NOON + HOUR, going=1)
-        assert found is not None
+        found = decided(HOURLY, NOON, now=NOON + HOUR, going=1)
         assert (found.begin, found.left_out) == ((), (NOON + HOUR,))
 
     def test_with_replace_and_with_allow_it_begins(self) -> None:
         for overlap in ("replace", "allow"):
-            found = decide(replace(HOURLY, overlap=overlap), NOON, now=NOON + HOUR, going=1)
+            found = decided(replace(HOURLY, overlap=overlap), NOON, now=NOON + HOUR, going=1)
             assert found is not None
             assert found.begin == (NOON + HOUR,)
 
     def test_no_schedule_has_runs_without_bound(self) -> None:
-        found = decide(replace(HOURLY, overlap="allow"), NOON, now=NOON + HOUR, going=MOST_GOING)
-        assert found is not None
+        found = decided(replace(HOURLY, overlap="allow"), NOON, now=NOON + HOUR, going=MOST_GOING)
         assert (found.begin, found.left_out) == ((), (NOON + HOUR,))
 
 
@@ -116,41 +114,39 @@ class TestAnySequenceOfLooks:
         self, steps: list[int], cron: str, missed: str, overlap: str, going: int
     ) -> None:
         schedule = Schedule(cron=cron, time_zone="Europe/Berlin", missed=missed, overlap=overlap)
-        now, decided, told = NOON, NOON, list[int]()
+        now, up_to, told = NOON, NOON, list[int]()
         counted = 0
         for step in steps:
             now += step * MINUTE
-            found = decide(schedule, decided, now=now, going=going)
+            found = decide(schedule, up_to, now=now, going=going)
             if found is None:
                 continue
-            assert found.decided >= decided
+            assert found.decided >= up_to
             told += (*found.begin, *found.left_out)
             counted += found.missed + len(found.begin) + len(found.left_out)
-            assert all(decided < each <= now for each in (*found.begin, *found.left_out))
-            decided = found.decided
+            assert all(up_to < each <= now for each in (*found.begin, *found.left_out))
+            up_to = found.decided
         assert len(set(told)) == len(told), "no due time is decided about twice"
-        every = due_between(schedule, NOON, decided)
+        every = due_between(schedule, NOON, up_to)
         if len(every) < COUNTED:
             assert counted == len(every), "each begins, is left out, or is told to be missed"
 
     @given(st.lists(st.integers(1, 90), min_size=1, max_size=20))
     def test_with_all_none_is_lost(self, steps: list[int]) -> None:
         schedule = Schedule(cron="* * * * *", missed="all", overlap="allow")
-        now = decided = NOON
+        now = up_to = NOON
         begun = list[int]()
         for step in steps:
             now += step * MINUTE
-            found = decide(schedule, decided, now=now)
-            assert found is not None
+            found = decided(schedule, up_to, now=now)
             begun += found.begin
-            decided = found.decided
+            up_to = found.decided
         assert begun == due_between(schedule, NOON, now)
 
 
 class TestRecords:
     def test_what_is_decided_is_written_before_it_is_begun(self) -> None:
-        found = decide(HOURLY, NOON, now=NOON + 3 * HOUR + 30 * MINUTE)
-        assert found is not None
+        found = decided(HOURLY, NOON, now=NOON + 3 * HOUR + 30 * MINUTE)
         after = decided_record(record(), HOURLY, found, Standing(), now=NOON + 3 * HOUR + 30 * MINUTE)
         assert after.schedule == ScheduleState(decided=found.decided, due=(NOON + 3 * HOUR,), missed=2)
         assert after.events[-1].message.startswith("2 runs missed, of ")
@@ -180,8 +176,7 @@ class TestRecords:
         job = record()
         for number in range(1, 200):
             now = NOON + number * HOUR
-            found = decide(HOURLY, job.schedule.decided if job.schedule else 0, now=now)
-            assert found is not None
+            found = decided(HOURLY, job.schedule.decided if job.schedule else 0, now=now)
             job = decided_record(job, HOURLY, found, Standing(), now=now)
             job = begun_record(job, HOURLY, now, JobId("j-2"), "nightly-1", now=now)
         assert len(job.events) == MAX_EVENTS

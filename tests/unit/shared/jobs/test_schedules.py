@@ -23,9 +23,14 @@ from tests.builders import new_job
 
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Africa/Casablanca", "Pacific/Apia")
 CRONS = ("* * * * *", "*/20 * * * *", "0,30 2 * * *", "0 2,3 * * *", "15 1-3 * * *", "30 2 * * SUN", "@daily")
+KNOWN_TO_CRON = ("@hourly", "@Daily", "*/5 8-18 * * MON-FRI", "0 0 L * *", "0 6 * * 1#1", "0 0 29 2 *")
+NEVER = ("0 0 30 2 *", "0 0 31 4,6 *")
+NOT_OF_CRON = ("", "3", "* * * * * *", "60 * * * *", *NEVER, "@reboot", "H * * * *", "\u0663 * * * *", "0 0 * * ?")
+NO_FILES = ("Mars/Olympus", "../../etc/passwd", "Europe", "/etc/localtime")
+NO_ZONES = (*NO_FILES, "localtime", "right/Europe/Berlin", "x" * 500, "a\0b")
 schedules = st.builds(Schedule, cron=st.sampled_from(CRONS), time_zone=st.sampled_from(ZONES))
 changes_of_clocks = st.sampled_from(
-    [datetime(2026, 3, 29, 1), datetime(2026, 10, 25, 1), datetime(2026, 3, 8, 7), datetime(2026, 11, 1, 6)]
+    [datetime(2026, *at, tzinfo=UTC) for at in ((3, 29, 1), (10, 25, 1), (3, 8, 7), (11, 1, 6))]
 )
 
 
@@ -56,13 +61,13 @@ class TestWhatIsWritten:
         said = normalised(scheduled(missed="Once ", overlap="SKIP"))
         assert said.schedule == normalised(scheduled()).schedule
 
-    @pytest.mark.parametrize("cron", ["@hourly", "@Daily", "*/5 8-18 * * MON-FRI", "0 0 L * *", "0 6 * * 1#1", "0 0 29 2 *"])
+    @pytest.mark.parametrize("cron", KNOWN_TO_CRON)
     def test_what_cron_knows_is_taken(self, cron: str) -> None:
         assert not found(scheduled(cron))
 
     @pytest.mark.parametrize(
         "cron",
-        ["", "3", "* * * * * *", "60 * * * *", "0 0 30 2 *", "0 0 31 4,6 *", "@reboot", "H * * * *", "\u0663 * * * *", "0 0 * * ?"],
+        NOT_OF_CRON,
     )
     def test_what_is_no_expression_or_never_comes_is_refused_with_its_key(self, cron: str) -> None:
         (told,) = found(scheduled(cron))
@@ -72,9 +77,7 @@ class TestWhatIsWritten:
         (told,) = found(scheduled(",".join(["1"] * 100_000) + " * * * *"))
         assert "at most 128" in told
 
-    @pytest.mark.parametrize(
-        "zone", ["Mars/Olympus", "../../etc/passwd", "Europe", "/etc/localtime", "localtime", "right/Europe/Berlin", "x" * 500, "a\0b"]
-    )
+    @pytest.mark.parametrize("zone", NO_ZONES, ids=range(len(NO_ZONES)))
     def test_what_is_no_time_zone_is_refused_with_a_sentence(self, zone: str) -> None:
         (told,) = found(scheduled(time_zone=zone))
         assert told.startswith("Schedule.TimeZone")
@@ -133,7 +136,7 @@ class TestWhenItIsDue:
     def test_no_due_time_comes_twice_or_depends_on_where_one_begins_to_look(
         self, schedule: Schedule, around: datetime, before: int, later: int
     ) -> None:
-        begin = round((around.replace(tzinfo=UTC) - timedelta(minutes=before)).timestamp()) * SECOND_NS
+        begin = round((around - timedelta(minutes=before)).timestamp()) * SECOND_NS
         whole = due_between(schedule, begin, begin + 2 * 86400 * SECOND_NS)
         assert all(one < another for one, another in pairwise(whole))
         middle = begin + later * 60 * SECOND_NS
@@ -141,7 +144,7 @@ class TestWhenItIsDue:
 
     @given(schedules, changes_of_clocks, st.integers(1, 20))
     def test_the_newest_ones_are_the_last_of_all(self, schedule: Schedule, around: datetime, most: int) -> None:
-        end = round((around.replace(tzinfo=UTC) + timedelta(hours=9)).timestamp()) * SECOND_NS
+        end = round((around + timedelta(hours=9)).timestamp()) * SECOND_NS
         begin = end - 4 * 86400 * SECOND_NS
         assert newest_due(schedule, begin, end, most) == due_between(schedule, begin, end)[-most:]
 
