@@ -98,8 +98,10 @@ one may read that object until it expires.
 """
 
 _REQUESTS, _NODES, _ANSWERS = "nats-api-requests.md", "nats-api-nodes.md", "nats-api-answers.md"
+_JOBS = "nats-api-jobs.md"
 _TITLES = {
     _REQUESTS: "The NATS API: shapes of requests",
+    _JOBS: "The NATS API: shapes of jobs",
     _ANSWERS: "The NATS API: shapes of answers and events",
     _NODES: "The NATS API: shapes of nodes",
 }
@@ -117,6 +119,7 @@ def pages() -> dict[str, str]:
     events = [(what, next(told)) for what in EVENTS]
     roots = {
         _REQUESTS: [request for _, request, _ in shapes],
+        _JOBS: ["JobView"],
         _NODES: [answer for what, _, answer in shapes if what.startswith("nodes.")],
         _ANSWERS: names,
     }

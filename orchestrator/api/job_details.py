@@ -26,8 +26,8 @@ from orchestrator.state.job_entry import JobEntry
 from shared.jobs.spec import JobView
 from shared.protocol import rest, subjects
 from shared.protocol.capabilities import READ_JOB
+from shared.protocol.jobs.rest_waits import WaitsResponse
 from shared.protocol.rest import ExecutionView, HistoryItem, Page
-from shared.protocol.rest_waits import WaitsResponse
 
 DEFAULT_HISTORY = 100
 MAX_JOBS_BYTES = 4 << 20

@@ -12,7 +12,7 @@ from orchestrator.api.routes import JOBS, Route
 from orchestrator.assembly import Assembly
 from orchestrator.inputs.resolvers import LOOK_UP_SECONDS
 from shared.protocol.capabilities import WRITE_JOB
-from shared.protocol.rest_schedules import ScheduleRequest, ScheduleResponse
+from shared.protocol.jobs.rest_schedules import ScheduleRequest, ScheduleResponse
 
 STORE_SECONDS = 15.0
 

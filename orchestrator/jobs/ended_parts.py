@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from orchestrator.rules.records import ExecutionRecord
 from orchestrator.state.job_entry import JobEntry
 from shared.jobs.states import ExecutionState
-from shared.protocol.rest_waits import PartCounts
+from shared.protocol.jobs.rest_waits import PartCounts
 
 MOST_REASONS = 5
 _FAILED = frozenset({ExecutionState.FAILED, ExecutionState.REJECTED})

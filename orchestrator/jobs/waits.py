@@ -26,7 +26,7 @@ from shared.ids import NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.rules import capacity_of
 from shared.jobs.states import ExecutionState, JobState
-from shared.protocol.rest_waits import NodeWait, PartCounts, Standing, StandingCount, WaitsResponse
+from shared.protocol.jobs.rest_waits import NodeWait, PartCounts, Standing, StandingCount, WaitsResponse
 
 MOST_NODES = 1000
 """How many nodes one answer names at most."""

@@ -46,8 +46,9 @@ from shared.errors import (
 )
 from shared.messaging.client import taken_in
 from shared.messaging.transport import MAX_PAYLOAD_BYTES
-from shared.protocol import job_problems, nats_api, rest, rest_nodes, rest_waits, subjects
+from shared.protocol import job_problems, nats_api, rest, rest_nodes, subjects
 from shared.protocol.capabilities import EVERYTHING, READ_JOB, READ_NODE, WRITE_JOB
+from shared.protocol.jobs import rest_waits
 from shared.runtime.aio import raising_cancellation
 from shared.runtime.version import version_text
 

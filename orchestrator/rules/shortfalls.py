@@ -12,8 +12,8 @@ from shared.jobs.constraints import PREFERENCE_PREFIX, describe, fulfils
 from shared.jobs.quantities import format_bytes, format_cpu
 from shared.jobs.rules import NO_PUBLISHERS
 from shared.jobs.spec import Constraint
+from shared.protocol.jobs.rest_waits import Standing
 from shared.protocol.messages import COPIES_HARD_LINKS, PROTOCOL, TAKES_SECRETS, NodeInfo
-from shared.protocol.rest_waits import Standing
 
 MAX_LABEL = 100
 """So much of a label is told."""

@@ -15,7 +15,7 @@ from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
 from shared.errors import Conflict, JobBeingDeleted, JobNotFound
 from shared.ids import JobId
-from shared.protocol.rest_schedules import ScheduleRequest, ScheduleResponse
+from shared.protocol.jobs.rest_schedules import ScheduleRequest, ScheduleResponse
 
 
 class NotASchedule(Conflict):

@@ -53,7 +53,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[int, ...] = ()
 
 
-class Standing(NamedTuple):
+class GoingOn(NamedTuple):
     """How many runs of a schedule go on, and what one of them is called."""
 
     going: int = 0
@@ -101,7 +101,7 @@ def _split(found: Decision, begin: Sequence[int], left_out: Sequence[int]) -> De
     return replace(found, begin=tuple(begin), left_out=tuple(left_out)) if left_out else found
 
 
-def decided_record(job: JobRecord, schedule: Schedule, found: Decision, standing: Standing, *, now: int) -> JobRecord:
+def decided_record(job: JobRecord, schedule: Schedule, found: Decision, others: GoingOn, *, now: int) -> JobRecord:
     """The schedule's record once this is decided, with what is told of it."""
     state = _state(job)
     after = replace(
@@ -115,7 +115,7 @@ def decided_record(job: JobRecord, schedule: Schedule, found: Decision, standing
     if found.missed:
         events = with_event(events, _event(job, now, _missed_text(schedule, found)))
     for due in found.left_out:
-        events = with_event(events, _event(job, now, _left_out_text(schedule, due, standing), due=due))
+        events = with_event(events, _event(job, now, _left_out_text(schedule, due, others), due=due))
     return replace(job, schedule=after, events=events, modify_time=now)
 
 
@@ -190,10 +190,10 @@ def _missed_text(schedule: Schedule, found: Decision) -> str:
     return f"{found.missed:,} runs{more} missed, of {first} to {last}, as nobody decided then{rest}"
 
 
-def _left_out_text(schedule: Schedule, due: int, standing: Standing) -> str:
-    if standing.going >= MOST_GOING:
-        return f"The run of {_shown(schedule, due)} left out: {standing.going} runs go on"
-    why = f"run {standing.called} goes on" if standing.called else "a later one is begun"
+def _left_out_text(schedule: Schedule, due: int, others: GoingOn) -> str:
+    if others.going >= MOST_GOING:
+        return f"The run of {_shown(schedule, due)} left out: {others.going} runs go on"
+    why = f"run {others.called} goes on" if others.called else "a later one is begun"
     return f"The run of {_shown(schedule, due)} left out: {why}"
 
 

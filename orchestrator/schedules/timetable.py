@@ -13,7 +13,7 @@ from collections.abc import Callable
 from orchestrator.jobs.retention import marked
 from orchestrator.jobs.submissions import Submissions
 from orchestrator.rules.records import JobRecord, ScheduleState
-from orchestrator.schedules.decisions import Standing, begun_record, decide, decided_record, refused_record
+from orchestrator.schedules.decisions import GoingOn, begun_record, decide, decided_record, refused_record
 from orchestrator.schedules.runs import ScheduledRuns
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
@@ -100,11 +100,11 @@ class Timetable:
             return
         now = self._now()
         going = next(self._model.schedules.going(job), None)
-        standing = Standing(self._model.schedules.going_count(job), going.name if going is not None else "")
-        found = decide(schedule, state.decided, now=now, going=standing.going + len(state.due))
+        others = GoingOn(self._model.schedules.going_count(job), going.name if going is not None else "")
+        found = decide(schedule, state.decided, now=now, going=others.going + len(state.due))
         if found is None:
             return
-        record = decided_record(entry.job, schedule, found, standing, now=now)
+        record = decided_record(entry.job, schedule, found, others, now=now)
         if await changes.update(self._store, record):
             self._measures.scheduled_runs["missed"] += found.missed
             self._measures.scheduled_runs["left_out"] += len(found.left_out)

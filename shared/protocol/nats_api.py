@@ -9,7 +9,8 @@ import msgspec
 from msgspec import field
 
 from shared.jobs.spec import JobView
-from shared.protocol import rest, rest_nodes, rest_schedules, rest_waits
+from shared.protocol import rest, rest_nodes
+from shared.protocol.jobs import rest_schedules, rest_waits
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

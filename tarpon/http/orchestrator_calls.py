@@ -10,6 +10,8 @@ from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from shared.jobs.spec import Job, JobView
+from shared.protocol.jobs.rest_schedules import ScheduleRequest, ScheduleResponse
+from shared.protocol.jobs.rest_waits import WaitsResponse
 from shared.protocol.namespaces.rest_namespaces import (
     ListNamespacesResponse,
     NamespaceResponse,
@@ -39,8 +41,6 @@ from shared.protocol.rest import (
     SubmitRequest,
     SubmitResponse,
 )
-from shared.protocol.rest_schedules import ScheduleRequest, ScheduleResponse
-from shared.protocol.rest_waits import WaitsResponse
 from shared.runtime.local_socket import data_dir_of, local_url
 from tarpon.http.addresses import addresses, is_named
 from tarpon.http.calls import Calls

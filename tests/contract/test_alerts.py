@@ -102,6 +102,9 @@ TROUBLES = {
     ),
     "TarponReportsSetAside": counter("tarpon_reports_set_aside_total", 1),
     "TarponWebhooksFail": counter('tarpon_webhooks_total{outcome="failed"}', 1),
+    "TarponSchedulesLate": gauge("tarpon_schedule_late_seconds", 301, 299),
+    "TarponScheduledRunsLost": counter('tarpon_scheduled_runs_total{outcome="missed"}', 1),
+    "TarponScheduledRunsFail": counter('tarpon_scheduled_runs_ended_total{state="Failed"}', 1),
     "TarponReportsPileUp": gauge('tarpon_stream_messages{stream="TARPON_REPORTS"}', 1001, 10),
     "TarponNoNodes": Trouble(
         {'tarpon_nodes{connection="CONNECTED"}': "0x60", 'tarpon_nodes{connection="DISCONNECTED"}': "3x60"},

@@ -32,6 +32,8 @@ from orchestrator.nodes.input_keepers import InputKeepers
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.records import Event, NodeRecord, SpecRecord, with_event
 from orchestrator.s3.locations import Locations
+from orchestrator.schedules.changes import ScheduleChanges
+from orchestrator.schedules.runs import ScheduledRuns
 from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store
@@ -113,6 +115,7 @@ class FedApi:
             measures=self._measures,
             submissions=submissions,
             joint_submissions=JointSubmissions(self.model, self.store, submissions),
+            schedules=ScheduleChanges(self.model, self.store, ScheduledRuns(self.model, self.store, submissions)),
             removals=Removals(self.model, self.store, submissions, locations, with_results=False),
             secrets=secrets,
             listings=listings,

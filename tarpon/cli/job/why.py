@@ -13,7 +13,7 @@ from tarpon.cli.console.job_group import job_argument, namespace_option
 from tarpon.cli.console.output import from_nanoseconds, moment, output_option, show, table
 
 if TYPE_CHECKING:
-    from shared.protocol.rest_waits import PartCounts, WaitsResponse
+    from shared.protocol.jobs.rest_waits import PartCounts, WaitsResponse
     from tarpon.client import Client
 
 NOT_BEGUN = frozenset({JobState.PENDING, JobState.QUEUED})

@@ -34,6 +34,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "Tasks": "What is run: one task.",
         "MaxParallel": "How many of the parts may run at once; without it as many as there is room for.",
         "Needs": "Jobs that have to have ended, with exit code 0 in every part, before this one begins: their names.",
+        "Schedule": "When the job is run, again and again; without one it is run once, at once.",
     },
     "Need": {
         "Job": "The name of another job of the same file, or the name or id of one that there is.",
@@ -59,6 +60,14 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "Retries": "How often a task that has failed by its exit code is run again.",
         "Secrets": "Files that hold secrets while the task runs.",
         "OnUnreadable": "What becomes of a result that lacks what the task wrote: `warn`, as without it, or `fail`.",
+    },
+    "Schedule": {
+        "Cron": "Five fields, as `30 2 * * *`, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`.",
+        "TimeZone": "A name of the IANA database, such as `Europe/Berlin`; UTC without.",
+        "Missed": "What becomes of missed runs: `once` (as without it), `skip` or `all`.",
+        "Overlap": "What becomes of a run while an earlier one goes on: `skip` (as without it), `allow` or `replace`.",
+        "StartingDeadline": "How late a run may begin, such as `6h`; 24h without.",
+        "Keep": "How many ended runs stay; without it as long as other jobs.",
     },
     "SpecConfig": {"Type": "Which one.", "Params": "What it is told."},
     "InputSource": {

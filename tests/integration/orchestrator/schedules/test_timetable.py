@@ -14,7 +14,7 @@ from orchestrator.jobs.chains import IsSchedule
 from orchestrator.jobs.submissions import PublisherNotReady
 from orchestrator.rules.records import OF_SCHEDULES
 from orchestrator.schedules.changes import NotASchedule, ScheduleChanges, ScheduleStopped
-from orchestrator.schedules.decisions import Standing, decide, decided_record
+from orchestrator.schedules.decisions import GoingOn, decide, decided_record
 from orchestrator.schedules.runs import DUE_VARIABLE, ScheduledRuns, run_job
 from orchestrator.schedules.timetable import Timetable
 from orchestrator.state.job_entry import JobEntry
@@ -114,7 +114,7 @@ async def decided(leader: Leader, clock: Clock) -> JobEntry:
     assert spec is not None
     found = decide(spec, state.decided, now=clock())
     assert found is not None
-    record = decided_record(schedule.job, spec, found, Standing(), now=clock())
+    record = decided_record(schedule.job, spec, found, GoingOn(), now=clock())
     await leader.desk.store.update(record.key, record)
     return schedule
 

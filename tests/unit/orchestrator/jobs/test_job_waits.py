@@ -16,8 +16,8 @@ from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Constraint, InputSource, Job, Resources, SpecConfig
 from shared.jobs.states import DesiredState, ExecutionState
 from shared.protocol import subjects
+from shared.protocol.jobs.rest_waits import PartCounts, WaitsResponse
 from shared.protocol.messages import PROTOCOL, Heartbeat, NodeInfo, Registration
-from shared.protocol.rest_waits import PartCounts, WaitsResponse
 from tests.builders import new_execution, new_job, new_job_record, new_task
 
 S = ExecutionState

@@ -10,7 +10,7 @@ from orchestrator.schedules.decisions import (
     MOST_GOING,
     MOST_MADE_UP,
     Decision,
-    Standing,
+    GoingOn,
     begun_record,
     decide,
     decided_record,
@@ -147,7 +147,7 @@ class TestAnySequenceOfLooks:
 class TestRecords:
     def test_what_is_decided_is_written_before_it_is_begun(self) -> None:
         found = decided(HOURLY, NOON, now=NOON + 3 * HOUR + 30 * MINUTE)
-        after = decided_record(record(), HOURLY, found, Standing(), now=NOON + 3 * HOUR + 30 * MINUTE)
+        after = decided_record(record(), HOURLY, found, GoingOn(), now=NOON + 3 * HOUR + 30 * MINUTE)
         assert after.schedule == ScheduleState(decided=found.decided, due=(NOON + 3 * HOUR,), missed=2)
         assert after.events[-1].message.startswith("2 runs missed, of ")
 
@@ -173,11 +173,11 @@ class TestRecords:
         assert resumed_record(record(NOON + 365 * DAY), "", now=NOON).schedule == ScheduleState(decided=NOON)
 
     def test_the_record_of_a_schedule_that_runs_for_years_stays_small(self) -> None:
-        job = record()
+        job, now = record(), NOON
         for number in range(1, 200):
             now = NOON + number * HOUR
             found = decided(HOURLY, job.schedule.decided if job.schedule else 0, now=now)
-            job = decided_record(job, HOURLY, found, Standing(), now=now)
+            job = decided_record(job, HOURLY, found, GoingOn(), now=now)
             job = begun_record(job, HOURLY, now, JobId("j-2"), "nightly-1", now=now)
         assert len(job.events) == MAX_EVENTS
         assert job.schedule == ScheduleState(decided=now, begun=199)

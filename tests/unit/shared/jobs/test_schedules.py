@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -38,8 +39,8 @@ def ns(*at: int) -> int:
     return int(datetime(*at, tzinfo=UTC).timestamp()) * SECOND_NS  # type: ignore[misc, arg-type]  # year, month, day...
 
 
-def scheduled(cron: str = "0 3 * * *", **more: object) -> Job:
-    return new_job("nightly", schedule=Schedule(cron=cron, **more))  # type: ignore[arg-type]  # what tests are about
+def scheduled(cron: str = "0 3 * * *", **more: Any) -> Job:
+    return new_job("nightly", schedule=Schedule(cron=cron, **more))
 
 
 def found(job: Job) -> list[str]:
@@ -100,7 +101,7 @@ class TestWhatIsWritten:
         ],
         ids=str,
     )
-    def test_other_choices_are_refused_with_their_key(self, what: dict[str, object], key: str) -> None:
+    def test_other_choices_are_refused_with_their_key(self, what: dict[str, Any], key: str) -> None:
         (told,) = found(scheduled(**what))
         assert told.startswith(f"Schedule.{key}")
 

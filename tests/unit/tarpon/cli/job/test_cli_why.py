@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.jobs.spec import StateView
-from shared.protocol.rest_waits import PartCounts, WaitsResponse
+from shared.protocol.jobs.rest_waits import PartCounts, WaitsResponse
 from tarpon.cli.job.why import _sections, waiting
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
