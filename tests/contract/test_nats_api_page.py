@@ -8,7 +8,7 @@ from shared.protocol.nats_api import EVENTS, REQUESTS
 from tests.documents import text_of
 from tests.nats_api_page import EXAMPLES, pages
 
-PAGES = ("nats-api.md", "nats-api-requests.md", "nats-api-answers.md", "nats-api-jobs.md", "nats-api-nodes.md")
+PAGES = ("nats-api.md", "nats-api-requests.md", "nats-api-jobs.md", "nats-api-answers.md", "nats-api-nodes.md")
 
 
 @pytest.mark.parametrize("page", PAGES)

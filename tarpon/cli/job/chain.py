@@ -178,9 +178,9 @@ class ChainRun:
     async def _end(self, client: Client) -> None:
         """Raises JobFailed or JobStopped for the one that is to blame."""
         click.echo(err=True)
-        ends = [self._ends[number] for number in sorted(self._order)]
+        ends = {number: self._ends[number] for number in self._order}
         if self._options.exit_code:
-            self._exit_code = max((task_exit_code(each.executions) for each in ends), default=0)
+            self._exit_code = max((task_exit_code(each.executions) for each in ends.values()), default=0)
         for number in self._order:  # what was needed comes first, and is why the others have failed
             end = ends[number]
             if end.watched.job.state.state_type == JobState.COMPLETED:

@@ -30,6 +30,7 @@ OWN = "tarpon.v1.api.@own-all"
 TASK = {"Name": "main", "Engine": {"Type": "noop"}}
 JOB = {"Type": "batch", "Tasks": [TASK]}
 OWN_DONE = {"JobID": "{own_done}"}
+PAUSE = {**OWN_DONE, "Action": "pause"}
 
 
 ATTEMPTS.add(
@@ -144,6 +145,7 @@ ATTEMPTS.add(
     ),
     ("asks what another's job waits for", asks_service("jobs.waits", {"JobID": "{waiting}", "Limit": 1000})),
     ("stops another's job", asks_service("jobs.stop", {"JobID": "{running}", "Namespace": "{namespace}"})),
+    ("has another's job run now", asks_service("jobs.schedule", {"JobID": "{waiting}", "Action": "run-now"})),
     ("deletes another's job with its results", asks_service("jobs.delete", {"JobID": "{done}", "Results": True})),
     ("deletes another's running job by force", asks_service("jobs.delete", {"JobID": "{running}", "Force": True})),
     ("lists nodes of other namespaces", asks_service("nodes.list", {})),
@@ -163,6 +165,7 @@ ATTEMPTS.add(
     ("follows its own job without the capability", is_refused_service("jobs.history", OWN_DONE, by="own-submits")),
     ("submits a job without the capability", is_refused_service("jobs.submit", {"Job": JOB}, by="own-reader")),
     ("stops its own job without the capability", is_refused_service("jobs.stop", OWN_DONE, by="own-reader")),
+    ("pauses its own job without the capability", is_refused_service("jobs.schedule", PAUSE, by="own-reader")),
     ("deletes its own job without the capability", is_refused_service("jobs.delete", OWN_DONE, by="own-reader")),
 )
 

@@ -71,6 +71,7 @@ ATTEMPTS.add(
     ("deletes another's job with its results", asks(f"{JOBS}/{{done}}/record?results=true&force=true", "DELETE")),
     ("runs another's job again", asks(f"{JOBS}/{{done}}/rerun", "PUT", {"Reason": "forged"})),
     ("runs another's job again by name", asks(f"{JOBS}/{{name}}/rerun?{IN_HUSH}", "PUT", {"JobVersion": 1})),
+    ("has another's job run by a schedule", asks(f"{JOBS}/{{waiting}}/schedule", "PUT", {"Action": "run-now"})),
     ("names another namespace in a header", asks(f"{JOBS}/{{name}}", headers={"X-Bacalhau-Namespace": "hush"})),
     (
         "overrides the method in a header",
@@ -140,6 +141,7 @@ ATTEMPTS.add(
             ("stops a job", "read jobs", "own-jobs", "DELETE", f"{JOBS}/{{own_running}}", None),
             ("deletes a job", "read jobs", "own-jobs", "DELETE", f"{JOBS}/{{own_done}}/record", None),
             ("runs a job again", "read jobs", "own-jobs", "PUT", f"{JOBS}/{{own_done}}/rerun", {}),
+            ("pauses a schedule", "read jobs", "own-jobs", "PUT", f"{JOBS}/{{own_done}}/schedule", {"Action": "pause"}),
             ("puts a secret", "read jobs", "own-jobs", "PUT", f"{SECRETS}/own-secret", {"Value": "forged"}),
             ("deletes a secret", "read jobs", "own-jobs", "DELETE", f"{SECRETS}/own-secret", None),
             ("lists nodes", "read jobs", "own-jobs", "GET", NODES, None),

@@ -1,0 +1,98 @@
+"""Schedules as people have them: from a file, by commands, on real processes, also while leaders are killed."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e.cluster import Cluster, Orchestrator
+from tests.e2e.stack import Stack, process_job, wait_until
+from tests.servers import S3Server
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "examples" / "nightly.yaml"
+MINUTE_SECONDS = 60.0
+
+
+def test_the_example_of_a_schedule_is_submitted_run_now_and_stopped(running: Stack, tmp_path: Path) -> None:
+    validated = running.cli("job", "validate", str(EXAMPLE))
+    assert validated.stdout == "OK\n"
+    assert validated.stderr.count("02:30+") == 3
+    submitted = running.cli("job", "run", str(EXAMPLE))
+    assert "to be run by its schedule. Job ID: j-" in submitted.stdout
+    run = running.cli("job", "schedule", "run-now", "nightly").stdout.strip()
+    assert running.wait_ended(run)["Job"]["State"]["StateType"] == "Completed"
+    running.cli("job", "get", run, "--output-dir", str(tmp_path / "result"))
+    assert (tmp_path / "result" / "outputs" / "report").read_text().startswith("the report of 20")
+
+    described = running.cli("job", "describe", "nightly").stdout
+    assert "30 2 * * * (Europe/Berlin), within: 6h, keep: 30" in described
+    assert "The next run is due at 20" in described
+    assert "(asked for)" in described
+    assert "nightly (j-" in running.cli("job", "describe", run).stdout
+    assert "nightly" in running.cli("job", "list", "--schedules").stdout
+    assert run[:10] in running.cli("job", "list", "-l", "tarpon.schedule=nightly").stdout
+    assert run[:10] not in running.cli("job", "list", "--schedules").stdout
+
+    assert "paused" in running.cli("job", "schedule", "pause", "nightly", "--reason", "holidays").stdout
+    assert "Schedule paused: holidays" in running.cli("job", "history", "nightly").stdout
+    assert "goes on" in running.cli("job", "schedule", "resume", "nightly").stdout
+    running.cli("job", "stop", "nightly")
+    refused = running.cli("job", "schedule", "run-now", "nightly", check=False)
+    assert (refused.returncode, "[ScheduleStopped]" in refused.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("flag", ["--get", "--follow", "--exit-code"])
+def test_what_needs_the_end_of_a_job_is_refused_for_a_schedule(running: Stack, flag: str) -> None:
+    done = running.cli("job", "run", flag, str(EXAMPLE), check=False)
+    assert done.returncode == 2
+    assert f"{flag} needs the end of the job" in done.stderr
+
+
+def test_a_file_with_a_schedule_and_another_job_is_watched_to_the_end_of_the_other(
+    running: Stack, tmp_path: Path
+) -> None:
+    scheduled = process_job("true") | {"Name": "weekly", "Schedule": "@weekly"}
+    path = tmp_path / "jobs.yaml"
+    path.write_text(yaml.safe_dump(scheduled) + "---\n" + yaml.safe_dump(process_job("true") | {"Name": "once"}))
+    done = running.cli("job", "run", str(path))
+    assert "weekly: Job successfully submitted, to be run by its schedule" in done.stdout
+    running.cli("job", "delete", "weekly", "--force")
+
+
+@pytest.fixture
+def cluster(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    made = Cluster(tmp_path_factory.mktemp("cluster"), s3_server)
+    try:
+        made.start()
+        yield made
+        made.stop()
+    finally:
+        made.kill()
+
+
+def runs_of(asked: Orchestrator, schedule: str) -> list[dict[str, Any]]:
+    return [each for each in asked.api("/orchestrator/jobs")["Items"] if each.get("RunOf", {}).get("JobID") == schedule]
+
+
+def test_a_run_that_is_due_while_its_leader_is_killed_begins_once(cluster: Cluster) -> None:
+    leader = cluster.wait_leader()
+    wanted = process_job("echo $TARPON_SCHEDULED_FOR") | {"Name": "often", "Schedule": "* * * * *"}
+    schedule = leader.api("/orchestrator/jobs", {"Job": wanted}, "PUT")["JobID"]
+    wait_until(lambda: time.time() % MINUTE_SECONDS > MINUTE_SECONDS - 1.5, within=70, what="a minute is nearly over")
+    leader.kill()
+    leader.is_away = True
+    after = cluster.wait_leader()
+    runs = wait_until(lambda: runs_of(after, schedule), within=30, what="the run has begun")
+    wait_until(
+        lambda: all(each["State"]["StateType"] == "Completed" for each in runs_of(after, schedule)),
+        within=30,
+        what="the run has completed",
+    )
+    described = after.api(f"/orchestrator/jobs/{schedule}")["Job"]
+    due = [each["RunOf"]["Due"] for each in runs_of(after, schedule)]
+    assert len(due) == len(set(due)) == described["ScheduleStatus"]["Begun"], json.dumps(described)
+    assert "Missed" not in described["ScheduleStatus"]
+    assert {each["ID"] for each in runs} <= {each["JobID"] for each in described["ScheduleStatus"]["Runs"]}
