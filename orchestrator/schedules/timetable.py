@@ -32,6 +32,8 @@ from shared.runtime.log_lines import about
 _log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
+LEAST_SECONDS = 0.02
+"""Between two looks, whatever is due."""
 RETRY_SECONDS = 0.5
 AT_ONCE = 16
 BATCH = 256
@@ -80,7 +82,7 @@ class Timetable:
 
     def _seconds_to_next_look(self) -> float:
         due = self._model.schedules.next.instant
-        return TICK_SECONDS if due is None else max(0.0, min(TICK_SECONDS, (due - self._now()) / SECOND_NS))
+        return TICK_SECONDS if due is None else max(LEAST_SECONDS, min(TICK_SECONDS, (due - self._now()) / SECOND_NS))
 
     async def look(self) -> None:
         """Decide about what is due, and begin what is decided."""

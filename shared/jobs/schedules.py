@@ -138,6 +138,8 @@ def deadline_ns(schedule: Schedule) -> int:
 def due_after(schedule: Schedule, after: int) -> Iterator[int]:
     """The instants at which a valid schedule is due after this one, each later than the one before.
 
+    None where its time zone or expression is not known here, as after a downgrade.
+
     Where clocks are put forward, fixed times in the hour that is left out are due at its end; where they are put back,
     they are due once. Expressions whose minute or hour begins with * follow the clock on the wall instead.
     """
@@ -145,8 +147,12 @@ def due_after(schedule: Schedule, after: int) -> Iterator[int]:
     if zone is None:  # it is not known here any more, and another one would be wrong
         return
     begin = datetime.fromtimestamp(after // SECOND_NS, UTC).astimezone(zone)
+    try:
+        found = CronSim(_expression(schedule.cron), begin)
+    except CronSimError:  # another release of the library has taken it
+        return
     last = after
-    for each in CronSim(_expression(schedule.cron), begin):
+    for each in found:
         instant = round(each.timestamp()) * SECOND_NS
         if instant > last:  # two fixed times in an hour that is left out have the same end of it
             yield instant

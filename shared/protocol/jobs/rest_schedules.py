@@ -20,7 +20,7 @@ class ScheduleRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"
     idempotency_token: str = ""
 
 
-class ScheduleResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
+class ScheduleResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """`changed` is false where the schedule was paused already. `run_id` is the job of the run that was asked for."""
 
     job_id: str = field(name="JobID")

@@ -130,8 +130,9 @@ class TestWhenItIsDue:
     def test_without_a_time_zone_it_is_utc(self) -> None:
         assert next_due(Schedule(cron="0 3 * * *"), ns(2026, 7, 1)) == ns(2026, 7, 1, 3)
 
-    def test_a_zone_that_is_not_known_any_more_is_never_due(self) -> None:
+    def test_what_is_not_known_any_more_is_never_due(self) -> None:
         assert next_due(Schedule(cron="* * * * *", time_zone="Mars/Olympus"), 0) is None
+        assert next_due(Schedule(cron="@reboot"), 0) is None
 
     @given(schedules, changes_of_clocks, st.integers(0, 900), st.integers(1, 900))
     def test_no_due_time_comes_twice_or_depends_on_where_one_begins_to_look(
