@@ -1,5 +1,7 @@
 """Schedules as people have them: from a file, by commands, on real processes, also while leaders are killed."""
 
+import asyncio
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -10,7 +12,8 @@ import yaml
 
 from tests.e2e.cluster import Cluster, Orchestrator
 from tests.e2e.stack import Stack, process_job, wait_until
-from tests.servers import S3Server
+from tests.late_schedules import set_back
+from tests.servers import HOST, S3Server, free_ports
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "examples" / "nightly.yaml"
 MINUTE_SECONDS = 60.0
@@ -60,6 +63,42 @@ def test_a_file_with_a_schedule_and_another_job_is_watched_to_the_end_of_the_oth
     done = running.cli("job", "run", str(path))
     assert "weekly: Job successfully submitted, to be run by its schedule" in done.stdout
     running.cli("job", "delete", "weekly", "--force")
+
+
+def test_a_run_that_was_decided_and_not_begun_when_its_leader_was_killed_begins_once(
+    s3_server: S3Server, tmp_path: Path
+) -> None:
+    stack = Stack(tmp_path, s3_server)
+    try:
+        stack.start_orchestrator()
+        wanted = process_job("true") | {"Name": "hourly", "Schedule": "@hourly"}
+        schedule = stack.submit(wanted)
+        stack.stop()
+        nobody = f"http://{HOST}:{free_ports(1)[0]}"
+        killed = stack.start_orchestrator(publisher=stack.publisher_settings(Endpoint=nobody), ready=False)
+        wait_until(lambda: answers(stack), within=30, what="it answers, without a bucket")
+        asyncio.run(set_back(tmp_path / "orchestrator", stack.nats_url, schedule))
+        wait_until(lambda: schedule_status(stack, schedule).get("Missed"), within=20, what="it is decided")
+        assert "Runs" not in schedule_status(stack, schedule)
+        killed.kill()
+        stack.start_orchestrator()
+        runs = wait_until(lambda: schedule_status(stack, schedule).get("Runs"), within=30, what="the run has begun")
+        told = wait_until(lambda: schedule_status(stack, schedule).get("Begun"), within=20, what="it is told")
+        assert (len(runs), told) == (1, 1)
+        assert schedule_status(stack, schedule)["Missed"] == 2, "nothing is decided anew"
+    finally:
+        stack.stop()
+
+
+def answers(stack: Stack) -> bool:
+    with contextlib.suppress(OSError):  # it does not listen yet, or says that it still reads
+        return bool(stack.api("/orchestrator/jobs"))
+    return False
+
+
+def schedule_status(stack: Stack, schedule: str) -> dict[str, Any]:
+    status: dict[str, Any] = stack.describe(schedule)["Job"]["ScheduleStatus"]
+    return status
 
 
 @pytest.fixture

@@ -1,32 +1,23 @@
 """Schedules over whole orchestrators: by HTTP, by NATS, after a restart and a restore, and when a key is gone."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import tarpon
 from orchestrator.backups.backup import restore, take_backup
-from orchestrator.state.model import Model
-from orchestrator.storage.store import Store
 from shared.errors import RemoteError
-from shared.ids import JobId
-from shared.jobs.schedules import SECOND_NS
 from shared.jobs.spec import JobView
-from shared.messaging.transport import connect
-from shared.runtime.aio import background
 from shared.runtime.local_socket import local_url
 from tests.integration.running import Running, running_orchestrator
+from tests.late_schedules import set_back
 from tests.servers import HOST, S3Server
 from tests.waiting import answered
 
 ASKS = ("API.Auth.Anonymous=false",)
-HOUR_NS = 3600 * SECOND_NS
 NOOP = {"Name": "main", "Engine": {"Type": "noop"}}
 HOURLY = {"Name": "hourly", "Type": "batch", "Schedule": {"Cron": "0 * * * *"}, "Tasks": [NOOP]}
 
@@ -35,24 +26,9 @@ def operator(running: Running) -> tarpon.Client:
     return tarpon.Client(local_url(running.config.data_dir))
 
 
-@asynccontextmanager
-async def another(running: Running) -> AsyncIterator[Store]:
-    """What another orchestrator knows."""
-    seed = (running.config.data_dir / "orchestrator" / "secrets" / "orchestrator.nkey").read_text().strip()
-    async with connect([running.server], name="another", nkey_seed=seed) as connection:
-        store = Store(connection, Model(max_attempts=5))
-        async with background(state=store.keep_model()):
-            await store.ready.wait()
-            yield store
-
-
-async def set_back(running: Running, schedule: str, hours: int = 3) -> None:
-    """As if nobody had decided about a schedule for so long."""
-    async with another(running) as store:
-        record = store.model.jobs[JobId(schedule)].job
-        assert record.schedule is not None
-        state = msgspec.structs.replace(record.schedule, decided=record.schedule.decided - hours * HOUR_NS)
-        await store.update(record.key, msgspec.structs.replace(record, schedule=state))
+async def late(running: Running, schedule: str) -> None:
+    """As if nobody had decided about it for three hours."""
+    await set_back(running.config.data_dir, running.server, schedule)
 
 
 async def runs_of(client: tarpon.Client, called: str, many: int) -> tuple[JobView, ...]:
@@ -83,7 +59,7 @@ async def test_a_schedule_goes_on_when_the_key_of_who_made_it_is_revoked(
             await client.revoke_user("maria")
             with pytest.raises(RemoteError, match="was revoked"):
                 await maria.run_schedule_now(schedule)
-        await set_back(running, schedule)
+        await late(running, schedule)
         (run,) = await runs_of(client, "hourly", 1)
         assert run.namespace == "team-a"
         assert run.run_of
@@ -101,13 +77,13 @@ async def test_a_restarted_orchestrator_makes_up_for_what_it_missed_and_counts_i
         assert (await metrics_of(running))["tarpon_schedules active"] == 1
         paused = await running.api(f"/jobs/{schedule}/schedule", {"Action": "pause"}, "PUT")
         assert paused == {"JobID": schedule, "Changed": True, "RunID": ""}
-        await set_back(running, schedule)
+        await late(running, schedule)
     async with running_orchestrator(tmp_path, s3_server, monkeypatch, publisher=False) as running:
         assert (await metrics_of(running))["tarpon_schedules paused"] == 1
         async with operator(running) as client:
             assert (await client.get(schedule)).state.message.startswith("The schedule is paused since ")
             await client.resume_schedule(schedule)
-            await set_back(running, schedule)
+            await late(running, schedule)
             await runs_of(client, "hourly", 1)
             found = await metrics_of(running)
             assert found["tarpon_scheduled_runs_total missed"] == 2
@@ -125,7 +101,7 @@ async def test_a_schedule_is_restored_from_a_backup_with_how_far_it_has_come(
 ) -> None:
     async with running_orchestrator(tmp_path / "one", s3_server, monkeypatch, publisher=False) as running:
         schedule = (await running.api("/jobs", {"Job": HOURLY}, "PUT"))["JobID"]
-        await set_back(running, schedule)
+        await late(running, schedule)
         async with operator(running) as client:
             (before,) = await runs_of(client, "hourly", 1)
         config = running.config
