@@ -32,6 +32,7 @@ MOST_DEADLINE_SECONDS = 7 * 86400.0
 MAX_CRON = 128
 MAX_KEEP = 10_000
 SECOND_NS = 1_000_000_000
+YEAR_NS = 366 * 86400 * SECOND_NS
 LOOKED_THROUGH = 64
 """Of how many runs that follow each other the least interval is found."""
 
@@ -189,8 +190,8 @@ def due_between(schedule: Schedule, after: int, up_to: int, most: int | None = N
 
 
 def least_interval_seconds(schedule: Schedule, after: int) -> float:
-    """Between two of the next due times; without end where there is one at most."""
-    due = list(islice(due_after(schedule, after), LOOKED_THROUGH))
+    """Between two of the next due times; without end where there is one at most in a year."""
+    due = due_between(schedule, after, after + YEAR_NS, LOOKED_THROUGH)
     return min(((later - one) / SECOND_NS for one, later in pairwise(due)), default=float("inf"))
 
 
