@@ -44,6 +44,11 @@ async def offered(
 
     Raises JobNotEnded, NoResults, and NotFound or InvalidInput where what was chosen is not there or not clear.
     """
+    if view.schedule_status:
+        raise NoResults(
+            f"Job {job} is a schedule, and has no results: its runs have.",
+            hint=f"`tarpon job list -l tarpon.schedule={view.name}` lists them.",
+        )
     if not is_over(view):
         raise JobNotEnded(f"Job {job} is {view.state.state_type} and has no results yet.", job)
     if is_without_publisher(view):

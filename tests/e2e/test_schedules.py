@@ -30,6 +30,7 @@ def test_the_example_of_a_schedule_is_submitted_run_now_and_stopped(running: Sta
     running.cli("job", "get", run, "--output-dir", str(tmp_path / "result"))
     assert (tmp_path / "result" / "outputs" / "report").read_text().startswith("the report of 20")
 
+    assert "tarpon job list -l tarpon.schedule=nightly" in running.cli("job", "get", "nightly", check=False).stderr
     described = running.cli("job", "describe", "nightly").stdout
     assert "30 2 * * * (Europe/Berlin), within: 6h, keep: 30" in described
     assert "The next run is due at 20" in described
