@@ -163,7 +163,7 @@ class OrchestratorCalls(OperatorCalls, DataCalls):
             exit_codes=exit_codes,
             since=since,
             name=name,
-            schedules="true" if schedules else "",
+            schedules=schedules,
         )
         return await self._calls.call("GET", JOBS, Page[JobView], query=query)
 

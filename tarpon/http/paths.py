@@ -26,6 +26,7 @@ def jobs_query(
     exit_codes: Iterable[int | str] = (),
     since: str = "",
     name: str = "",
+    schedules: bool = False,
 ) -> dict[str, str]:
     """Of a list of jobs, the newest first unless `reverse`, as `tarpon.Client.list` has it."""
     return query_of(
@@ -39,6 +40,7 @@ def jobs_query(
         exit_code=",".join(map(str, exit_codes)),
         since=since,
         name=name,
+        schedules="true" if schedules else "",
     )
 
 

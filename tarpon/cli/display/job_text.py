@@ -17,7 +17,6 @@ from shared.protocol.rest import (
 )
 from tarpon.cli.console.output import from_nanoseconds, lasting, moment, pairs, size, table, terminal_width
 from tarpon.cli.console.progress import event_line, heading
-from tarpon.cli.display.schedule_lines import runs_section, schedule_values
 from tarpon.cli.display.shown_executions import ShownExecutions
 
 SHOWN_WARNINGS = 3
@@ -125,7 +124,11 @@ def description(described: JobResponse, now: datetime, waiting: str = "") -> str
 
     Of a job with many executions those are shown that have failed, and some of the others.
     """
-    job = described.job
+    job, of_schedule, last_runs = described.job, dict[str, str](), list[str]()
+    if job.schedule or job.run_of:
+        from tarpon.cli.display.schedule_lines import runs_section, schedule_values  # most never need it
+
+        of_schedule, last_runs = schedule_values(job, now), list(runs_section(job, now))
     values = {
         "ID": job.id,
         "Name": job.name,
@@ -140,13 +143,13 @@ def description(described: JobResponse, now: datetime, waiting: str = "") -> str
         "Version": str(job.version),
         "Needs": "; ".join(map(_link, job.chain.needs)) if job.chain else "",
         "Needed by": _needed_by(job.chain) if job.chain else "",
-        **schedule_values(job, now),
+        **of_schedule,
         "Labels": ", ".join(f"{name}={value}" for name, value in sorted(job.labels.items())),
         "Created": moment(from_nanoseconds(job.create_time), now),
         "Submitted": moment(from_nanoseconds(job.submit_time), now) if 0 < job.create_time < job.submit_time else "",
         "Modified": moment(from_nanoseconds(job.modify_time), now),
     }
-    sections = [pairs(values), *runs_section(job, now)]
+    sections = [pairs(values), *last_runs]
     shown = None
     if described.executions is not None and described.executions.items:
         shown = ShownExecutions(described.executions.items)
