@@ -35,7 +35,7 @@ TICK_SECONDS = 1.0
 LEAST_SECONDS = 0.02
 """Between two looks, whatever is due."""
 RETRY_SECONDS = 0.5
-AT_ONCE = 16
+AT_ONCE = 32
 BATCH = 256
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 1.0, 30.0
 """Before a run that could not begin is tried again."""

@@ -78,6 +78,23 @@ async def test_a_program_submits_a_job_and_hears_of_each_step_until_its_end(runn
         assert len(numbers) >= 4
 
 
+async def test_a_program_has_a_job_run_by_a_schedule_and_changes_that(running: Any) -> None:
+    async with program(running) as client:
+        job = (await ask(client, "jobs.submit", {"Job": {**NOOP, "Name": "weekly", "Schedule": "@weekly"}}))["JobID"]
+        described = (await ask(client, "jobs.get", {"JobID": "weekly"}))["Job"]
+        assert described["Schedule"] == {"Cron": "@weekly"}
+        assert len(described["ScheduleStatus"]["Next"]) == 3
+        asked = {"JobID": job, "Action": "run-now", "IdempotencyToken": "t-1"}
+        run = (await ask(client, "jobs.schedule", asked))["RunID"]
+        assert (await ask(client, "jobs.schedule", asked))["RunID"] == run
+        assert (await ask(client, "jobs.get", {"JobID": run}))["Job"]["RunOf"]["JobID"] == job
+        assert (await ask(client, "jobs.schedule", {"JobID": job, "Action": "pause"}))["Changed"]
+        refused = await ask(client, "jobs.schedule", {"JobID": run, "Action": "pause"})
+        assert (refused["Status"], refused["Code"]) == (409, "NotASchedule")
+        unknown = await ask(client, "jobs.schedule", {"JobID": job, "Action": "stop"})
+        assert unknown["Status"] == 400
+
+
 async def test_who_listens_late_asks_for_what_it_has_missed(running: Any) -> None:
     async with program(running) as client:
         job = (await ask(client, "jobs.submit", {"Job": NOOP}))["JobID"]

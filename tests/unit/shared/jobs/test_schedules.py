@@ -123,6 +123,18 @@ class TestWhenItIsDue:
         after = due("0 * * * *", "Europe/Berlin", ns(2026, 10, 24, 23, 30), 3)
         assert after == ["2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00+01:00", "2026-10-25T03:00:00+01:00"]
 
+    def test_what_begins_with_a_star_follows_the_clock_on_the_wall(self) -> None:
+        spring = due("*/30 2 * * *", "Europe/Berlin", ns(2026, 3, 28, 12), 1)
+        autumn = due("*/30 2 * * *", "Europe/Berlin", ns(2026, 10, 24, 12), 5)
+        assert spring == ["2026-03-30T02:00:00+02:00"], "there is no such time in the night before"
+        assert [each[11:] for each in autumn] == [
+            "02:00:00+02:00",
+            "02:30:00+02:00",
+            "02:00:00+01:00",
+            "02:30:00+01:00",
+            "02:00:00+01:00",
+        ]
+
     def test_two_fixed_times_that_are_left_out_are_due_once(self) -> None:
         told = due("0,30 2 * * *", "Europe/Berlin", ns(2026, 3, 28, 12), 2)
         assert told == ["2026-03-29T03:00:00+02:00", "2026-03-30T02:00:00+02:00"]
