@@ -113,7 +113,6 @@ class DockerEngine(OutlivingEngine):
         try:
             engine = cls(socket, api, confinement, limits, settings)
             await engine._look(is_first=True)
-            await engine._networks.look()
             async with background(removals=engine._leftovers.remove_released(), signals=engine._signals.listen()):
                 try:
                     yield engine
@@ -222,6 +221,8 @@ class DockerEngine(OutlivingEngine):
                 facts = await self._api.facts()
                 if not is_first:  # then it is not known yet what is needed
                     await self._leftovers.sweep()  # a task that was given up may still have its GPU
+                if not self._offered:
+                    await self._networks.look()  # which takes long on some machines, so those without engine do not
                 self._facts = facts
                 self._offered = True
                 self._why_not = ""
