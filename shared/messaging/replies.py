@@ -8,10 +8,10 @@ import asyncio
 from collections.abc import Mapping
 
 import nats.errors
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 
-_STATUS, _NO_RESPONDERS = "Status", "503"
+from shared.messaging.client import MendedClient
+
+_NO_RESPONDERS = b"NATS/1.0 503"
 
 LATE_SECONDS = 0.02
 """How much later than asked for a request may time out."""
@@ -20,16 +20,16 @@ LATE_SECONDS = 0.02
 class Replies:
     """The requests that wait over `client`. Call `open` before the first one."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: MendedClient) -> None:
         self._client = client
         self._prefix = f"{client.new_inbox()}."
         self._count = 0
-        self._waiting: dict[str, tuple[asyncio.Future[Msg], float]] = {}
+        self._waiting: dict[bytes, tuple[asyncio.Future[bytes], float]] = {}
         """By inbox, each with when it times out, by the clock of the loop."""
         self._is_watched = False
 
     async def open(self) -> None:
-        await self._client.subscribe(f"{self._prefix}*", cb=self._on_reply)
+        await self._client.take(f"{self._prefix}*", self._on_reply)
 
     async def request(
         self, subject: str, payload: bytes, *, timeout: float, headers: Mapping[str, str] | None = None
@@ -37,20 +37,16 @@ class Replies:
         """Raises what nats-py raises, and TimeoutError."""
         self._count += 1
         inbox = f"{self._prefix}{self._count}"
-        loop = asyncio.get_running_loop()
-        reply: asyncio.Future[Msg] = loop.create_future()
-        self._waiting[inbox] = reply, loop.time() + timeout
+        place, loop = inbox.encode(), asyncio.get_running_loop()
+        reply: asyncio.Future[bytes] = loop.create_future()
+        self._waiting[place] = reply, loop.time() + timeout
         if not self._is_watched:
             self._watch(loop)
         try:
-            await self._client.publish(subject, payload, reply=inbox, headers=dict(headers) if headers else None)
-            message = await reply
+            await self._client.ask(subject, payload, reply=inbox, headers=headers)
+            return await reply
         finally:
-            del self._waiting[inbox]
-        if message.headers is not None and message.headers.get(_STATUS) == _NO_RESPONDERS:
-            raise nats.errors.NoRespondersError
-        content: bytes = message.data
-        return content
+            del self._waiting[place]
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Fail what has waited for too long, and look again soon while something waits."""
@@ -67,15 +63,19 @@ class Replies:
         for reply, _ in self._waiting.values():
             _fail(reply, nats.errors.ConnectionClosedError())
 
-    async def _on_reply(self, message: Msg) -> None:
-        waiting = self._waiting.get(message.subject)
-        if waiting is not None and not waiting[0].done():
-            waiting[0].set_result(message)
+    def _on_reply(self, subject: bytes, payload: bytes, headers: bytes) -> None:
+        waiting = self._waiting.get(bytes(subject))
+        if waiting is None or waiting[0].done():
+            return
+        if headers and headers.startswith(_NO_RESPONDERS):
+            waiting[0].set_exception(nats.errors.NoRespondersError())
+        else:
+            waiting[0].set_result(bytes(payload))
 
     def __repr__(self) -> str:
         return f"<Replies, {len(self._waiting)} awaited>"
 
 
-def _fail(reply: asyncio.Future[Msg], error: Exception) -> None:
+def _fail(reply: asyncio.Future[bytes], error: Exception) -> None:
     if not reply.done():
         reply.set_exception(error)
