@@ -85,13 +85,11 @@ def _found(program: str, cwd: Path, path: str) -> str:
     """Where the program is, as execvp(3) finds it. Raises OSError."""
     if "/" in program:
         return program
-    problem = errno.ENOENT
-    for folder in path.split(os.pathsep):
-        place = os.path.join(cwd, folder, program)  # noqa: PTH118  # for each task, and many times quicker
+    places = [os.path.join(cwd, folder, program) for folder in path.split(os.pathsep)]  # noqa: PTH118  # many times quicker
+    for place in places:
         if os.access(place, os.X_OK) and not os.path.isdir(place):  # noqa: PTH112  # as above
             return place
-        if problem != errno.EACCES and os.path.lexists(place):
-            problem = errno.EACCES
+    problem = errno.EACCES if any(map(os.path.lexists, places)) else errno.ENOENT
     raise OSError(problem, os.strerror(problem), program)
 
 

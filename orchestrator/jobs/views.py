@@ -318,18 +318,19 @@ def _announced(entry: JobEntry, line: HistoryLine, after: int) -> Announced:
 
 def _told(entry: JobEntry, line: HistoryLine) -> dict[str, Any]:
     number, about, event = line
-    at = instant(event.time)
-    fields = {"seq_num": number, "job_id": entry.id, "time": at}
-    if isinstance(about, int):
-        view = EventView(message=event.message, topic=event.topic, timestamp=at, details=event.details)
-        return fields | {"type": rest.JOB_LEVEL, "job_version": about, "execution_id": "", "event": view}
-    details = {**event.details, "NodeID": about.node_id}
-    view = EventView(message=event.message, topic=event.topic, timestamp=at, details=details)
-    return fields | {
-        "type": rest.EXECUTION_LEVEL,
-        "job_version": about.job_version,
-        "execution_id": about.id,
-        "event": view,
+    at, details = instant(event.time), event.details
+    kind, version, execution = rest.JOB_LEVEL, about, ""
+    if not isinstance(about, int):
+        details = {**details, "NodeID": about.node_id}
+        kind, version, execution = rest.EXECUTION_LEVEL, about.job_version, about.id
+    return {
+        "seq_num": number,
+        "job_id": entry.id,
+        "time": at,
+        "type": kind,
+        "job_version": version,
+        "execution_id": execution,
+        "event": EventView(message=event.message, topic=event.topic, timestamp=at, details=details),
     }
 
 

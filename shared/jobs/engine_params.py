@@ -63,7 +63,7 @@ class CommandParams(EngineParams, frozen=True, kw_only=True, rename="pascal"):
         return dict(assignment.split("=", 1) for assignment in self.environment_variables)
 
     def problems(self) -> Iterator[str]:
-        if any("\0" in text for text in (*self.command, *self.environment_variables, self.working_directory)):
+        if "\0" in "".join((*self.command, *self.environment_variables, self.working_directory)):
             yield " holds a NUL character, which no command can have."
         for text in self.environment_variables:
             if not text.partition("=")[0] or "=" not in text:
@@ -77,7 +77,7 @@ class ProcessParams(CommandParams, frozen=True, kw_only=True, rename="pascal"):
         if not self.command or not self.command[0]:
             yield " names no command; give Entrypoint or Parameters."
         yield from super().problems()
-        if ".." in PurePosixPath(self.working_directory).parts:
+        if ".." in self.working_directory.split("/"):
             yield ".WorkingDirectory leaves the task's folder."
 
 
@@ -173,10 +173,17 @@ def unknown_told(engine: SpecConfig, verdict: str) -> Iterator[str]:
 
 def read_params(params: Mapping[str, Any], kind: type[P]) -> P:
     """Raise InvalidJob, with every problem. Unknown keys are left alone: a newer program may know them."""
-    found = _look({key: value for key, value in params.items() if key.lower() in _KNOWN[kind]}, kind)
-    if found.problems:
-        raise InvalidJob(found.problems)
-    return msgspec.convert(found.params, kind, strict=False)
+    known = {key: value for key, value in params.items() if key.lower() in _KNOWN[kind]}
+    try:  # as programs write it
+        plain = msgspec.convert(known, kind)
+    except msgspec.ValidationError:
+        found = _look_closer(known, kind)
+        if found.problems:
+            raise InvalidJob(found.problems) from None
+        return msgspec.convert(found.params, kind, strict=False)
+    if problems := _told(plain):
+        raise InvalidJob(problems)
+    return plain
 
 
 def without_nulls(params: dict[str, Any]) -> dict[str, Any]:
