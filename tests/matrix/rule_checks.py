@@ -1,5 +1,6 @@
 """What each S3 server does with the rules of deploy/bucket, and what Tarpon does under them."""
 
+import json
 import shutil
 import tempfile
 import time
@@ -20,12 +21,15 @@ from orchestrator.s3.presigning import presigned
 from orchestrator.s3.problems import ProblemCode
 from tarpon.devstack.signed_requests import Keys
 from tests import bucket_rule_files as rules
+from tests.documents import ROOT
 from tests.e2e.conftest import ended
 from tests.e2e.stack import Stack, process_job, wait_until
+from tests.matrix.bucket_checks import OUTPUTS, PARTS_MB
 from tests.matrix.bucket_servers import SERVERS, Server
 from tests.matrix.cells import Check, Ignored, NotApplicable, Peer, RuleRefused
+from tests.matrix.expired_results import result_expires
 from tests.matrix.plain_requests import Told, told
-from tests.servers import REGION, S3Server, aws_environment
+from tests.servers import REGION, S3Server, aws_environment, s3_client
 
 KEY = "results/object"
 BODY = b"0123456789"
@@ -78,20 +82,20 @@ class RuleBench:
         )
         return told("GET", url, headers)
 
-    def stack(self, bucket: str) -> Stack:
-        """With keys that may delete."""
+    def stack(self, bucket: str, keys: Keys | None = None) -> Stack:
+        """With `keys`, or with those that may do everything."""
         folder = self.folder / f"work-{len(self._stacks)}"
         folder.mkdir()
         made = Stack(folder, self.server)
         self._stacks.append(made)
         made.bucket = bucket
-        self.start(made)
+        self.start(made, keys)
         made.start_compute("node-a")
         return made
 
-    def start(self, stack: Stack, *, ready: bool = True) -> None:
-        keys = aws_environment(self.server.admin)
-        stack.start_orchestrator(aws=keys, ready=ready, Publishers_Types_S3Managed_ProbeInterval="1s")
+    def start(self, stack: Stack, keys: Keys | None = None, *, ready: bool = True) -> None:
+        aws = aws_environment(keys or self.server.admin)
+        stack.start_orchestrator(aws=aws, ready=ready, Publishers_Types_S3Managed_ProbeInterval="1s")
 
     def end(self) -> None:
         for stack in self._stacks:
@@ -186,7 +190,7 @@ def sharing(bench: RuleBench) -> str | None:
     try:
         bench.client.put_bucket_cors(Bucket=bucket, CORSConfiguration=rules.rule("cors.json"))
     except ClientError as error:
-        note = f"refused with {_answer(error)}; what follows is what it does by itself"
+        note = f"the rule is refused with {_answer(error)}"
     keys = bench.server.admin
     found = bench.get(keys, bucket, Origin=PAGE, Range="bytes=2-4")
     exposed = {each.strip().lower() for each in found.headers.get("access-control-expose-headers", "").split(",")}
@@ -195,7 +199,7 @@ def sharing(bench: RuleBench) -> str | None:
     if not exposed >= EXPOSED and "*" not in exposed:
         raise Ignored(f"hidden from the page: {', '.join(sorted(EXPOSED - exposed))}")
     if "access-control-allow-origin" in bench.get(keys, bucket, Origin=OTHER_PAGE).headers:
-        raise Ignored(f"every page may read{f'; the rule is {note}' if note else ''}")
+        raise Ignored(f"every page may read{f'; {note}' if note else ''}")
     return note
 
 
@@ -212,6 +216,12 @@ def _lifecycle(bench: RuleBench, file: str, name: str) -> None:
     lost = wanted.keys() - shown.keys()
     if lost:
         raise Ignored(f"it forgets {', '.join(sorted(lost))}")
+
+
+def carried_out(bench: RuleBench) -> str:
+    if not bench.server.day_seconds:
+        raise NotApplicable("its days cannot be shortened")
+    return result_expires(bench.stack(bench.server.create_bucket()), bench.server.day_seconds)
 
 
 def versions(bench: RuleBench) -> None:
@@ -252,6 +262,7 @@ def jobs_with_object_lock(bench: RuleBench) -> str:
     if problem := found.get("Problem"):
         assert "locks its objects and has no versions" in problem["Message"], problem
         raise RuleRefused(f"{seen}, and after a restart the probe cannot be written again, which is told")
+    stack.wait_ready()
     _kept_job(stack)
     return seen
 
@@ -262,7 +273,7 @@ def _publisher_of(stack: Stack) -> dict[str, Any] | None:
         found: dict[str, Any] = stack.api("/agent/node")["Publishers"]["S3Managed"]
     except OSError:
         return None
-    return None if found.get("Problem", {}).get("Code") == ProblemCode.NOT_PROBED else found
+    return None if (found.get("Problem") or {}).get("Code") == ProblemCode.NOT_PROBED else found
 
 
 def _kept_job(stack: Stack) -> str:
@@ -270,6 +281,34 @@ def _kept_job(stack: Stack) -> str:
     assert stack.wait_ended(job, within=SECONDS)["Job"]["State"]["StateType"] == "Completed"
     assert stack.cli("job", "cat", job, "stdout").stdout == "kept\n"
     return job
+
+
+def jobs_with_least_rights(bench: RuleBench) -> None:
+    """A small result, one in parts, and neither a list nor a deletion."""
+    bucket = bench.server.create_bucket()
+    text = (ROOT / "deploy" / "iam-policy.json").read_text(encoding="utf-8")
+    rights = json.loads(text.replace("my-result-bucket", bucket).replace("tarpon/", "results/"))["Statement"]
+    keys = bench.server.user_with(bucket, rights)
+    stack = bench.stack(bucket, keys)
+    _kept_job(stack)
+    large = stack.submit(process_job(f"head -c {PARTS_MB << 20} /dev/urandom > outputs/large", ResultPaths=OUTPUTS))
+    assert stack.wait_ended(large, within=SECONDS)["Job"]["State"]["StateType"] == "Completed"
+    client = s3_client(bench.server.endpoint, keys)
+    for call in ("list_objects_v2", "get_bucket_lifecycle_configuration"):
+        try:
+            getattr(client, call)(Bucket=bucket)
+        except ClientError:
+            continue
+        raise AssertionError(f"{call} is allowed, so these are not the documented rights")
+
+
+def jobs_with_limited_age(bench: RuleBench) -> None:
+    bucket = bench.server.create_bucket()
+    try:
+        keys = bench.server.restrict(bucket, rules.statements(bucket, "policy-signature-age.json"))
+    except ClientError as error:
+        raise RuleRefused(_answer(error)) from None
+    _kept_job(bench.stack(bucket, keys))
 
 
 def encryption(bench: RuleBench) -> None:
@@ -290,6 +329,9 @@ CHECKS: Sequence[Check[RuleBench]] = (
     Check("unfinished uploads end", lambda bench: _lifecycle(bench, "lifecycle.json", "abort")),
     Check("earlier versions end", lambda bench: _lifecycle(bench, "lifecycle.json", "expire-earlier")),
     Check("old results end", lambda bench: _lifecycle(bench, "lifecycle-expiry.json", "expire-tarpon-results-of")),
+    Check("a result that a rule has deleted", carried_out),
+    Check("jobs with the documented rights alone", jobs_with_least_rights),
+    Check("jobs with a limit of the age of signatures", jobs_with_limited_age),
     Check("versions", versions),
     Check("jobs in a bucket with versions", jobs_with_versions),
     Check("jobs in a bucket with Object Lock", jobs_with_object_lock),
