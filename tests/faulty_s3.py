@@ -64,6 +64,7 @@ def answer(status: int, code: str = "", message: str = "", more: str = "", *, ea
 
 EXPIRED = answer(403, "AccessDenied", "Request has expired", "<ServerTime>2026-11-22T00:00:00Z</ServerTime>")
 DENIED = answer(403, "AccessDenied", "Access Denied")
+LOCKED = answer(403, "AccessDenied", "Access Denied because object protected by object lock.")
 SLOW_DOWN = answer(503, "SlowDown", "Please reduce your request rate.")
 INTERNAL = answer(500, "InternalError", "We encountered an internal error.")
 NO_SUCH_UPLOAD = answer(404, "NoSuchUpload", "The specified upload does not exist.")

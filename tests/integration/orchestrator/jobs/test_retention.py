@@ -19,6 +19,7 @@ from shared.protocol import subjects
 from shared.protocol.messages import ExecutionStarted, OutputPublished, RunOutput, TaskEnded
 from shared.protocol.objects import is_record_key
 from shared.runtime.aio import background
+from tests.faulty_s3 import LOCKED, Fault, FaultyS3, Kind, Seen
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Answer, Running, running_orchestrator
 from tests.servers import S3Server
@@ -109,6 +110,19 @@ async def until(running: Running, path: str, method: str, is_so: Callable[[str],
     return await answered(
         lambda: running.ask(path, method), lambda answer: is_so(answer.json.get("Code", "")), within=15
     )
+
+
+class LockingS3(FaultyS3):
+    """Before a real one; results of the job `locked` it does not delete, as servers say it that have no versions."""
+
+    locked = ""
+    refused = 0
+
+    def _next_fault(self, seen: Seen) -> Fault:
+        if self.locked and f"/{self.locked}/" in seen.url and seen.kind is Kind.OTHER:
+            self.refused += 1
+            return LOCKED
+        return super()._next_fault(seen)
 
 
 class TestDeletedJobs:
@@ -280,6 +294,30 @@ class TestRetention:
             assert health["Ready"] is True
             assert len(objects(running, s3_server, job)) == 1
             assert (await running.api(f"/jobs/{job}"))["Job"]["ID"] == job
+
+    async def test_a_result_under_object_lock_stays_and_holds_up_no_other_one(
+        self, tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("orchestrator.jobs.retention.AGAIN_SECONDS", 0.1)
+        s3 = LockingS3(s3_server.endpoint)
+        async with s3.serving():
+            sets = {
+                "Publishers__Types__S3Managed__Retention": "1s",
+                "Publishers__Types__S3Managed__Endpoint": s3.endpoint,
+                "Publishers__Types__S3Managed__ResultRecords": "false",
+            }
+            async with (
+                with_settings(tmp_path, s3_server, monkeypatch, **sets) as running,
+                running.node("a") as node,
+            ):
+                await node.register()
+                s3.locked = locked = await published_job(running, node)
+                allow_deletion(running, s3_server)
+                await eventually(lambda: s3.refused, what="the deletion has been tried")
+                other = await published_job(running, node)
+                await eventually(lambda: not objects(running, s3_server, other))
+                assert s3.refused == 1, "it is not tried all the time"
+                assert objects(running, s3_server, locked)
 
     async def test_of_a_job_that_is_run_again_and_again_the_last_versions_stay(
         self, tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch

@@ -20,6 +20,7 @@ from compute.upload.put import Stored, put, upload_session
 from orchestrator.s3.bucket import Bucket
 from orchestrator.s3.bucket_rules.answers import Unknown
 from orchestrator.s3.bucket_rules.findings import rule_findings
+from orchestrator.s3.deletion import ObjectLocked
 from orchestrator.s3.problems import ProblemCode
 from orchestrator.s3.requests import AT_ONCE_BYTES
 from orchestrator.s3.verification import ObjectFacts, Verdict, matches
@@ -28,7 +29,7 @@ from shared.runtime.checkup import Grade
 from tests import bucket_rule_files as rules
 from tests.documented_policies import ORCHESTRATOR
 from tests.documents import ROOT, command_lines
-from tests.faulty_s3 import FaultyS3, Kind
+from tests.faulty_s3 import LOCKED, FaultyS3, Kind
 from tests.integration.orchestrator.s3.test_s3_bucket import opened
 from tests.programs import require_program
 from tests.servers import S3Server
@@ -166,6 +167,20 @@ class TestObjectLock:
         (kept,) = found["Versions"]
         with pytest.raises(ClientError, match="AccessDenied"):
             await ask(s3_server, "delete_object", Bucket=name, Key=kept["Key"], VersionId=kept["VersionId"])
+
+    async def test_without_versions_is_told_by_what_is_deleted_and_by_what_is_written_again(
+        self, s3_server: S3Server, name: str
+    ) -> None:
+        async with (
+            FaultyS3(s3_server.endpoint).serving() as s3,
+            opened(s3.endpoint, name, s3_server.orchestrator) as bucket,
+        ):
+            s3.plan(Kind.OTHER, LOCKED, LOCKED)
+            with pytest.raises(ObjectLocked, match="until their retention ends"):
+                await bucket.delete("results/j-1/e-1.tar.gz")
+            problem = (await bucket.health.check()).problem
+            assert problem is not None
+            assert "locks its objects and has no versions" in problem.message
 
 
 def locked_bucket(s3_server: S3Server) -> str:
