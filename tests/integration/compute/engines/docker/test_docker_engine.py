@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from shared.jobs.states import FailureReason
 from shared.settings.config import DockerSettings as Settings
 from tests.engine import IMAGE, TestEngine
 from tests.integration.docker_bench import NODE, Bench
+from tests.servers import HOST
 from tests.waiting import eventually
 
 MIB = 1 << 20
@@ -348,6 +349,35 @@ async def test_an_engine_that_is_not_there_is_told_to_the_operator(
         assert (engine.available, engine.offered) == (False, False)
     assert said in caplog.text
     assert str(socket) in caplog.text
+
+
+@pytest.fixture
+async def metadata(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[str]]:
+    """Who has connected to the only metadata address of this machine."""
+    callers: list[str] = []
+
+    def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        callers.append("somebody")
+        writer.close()
+
+    async with await asyncio.start_server(greet, HOST, 0) as server:
+        monkeypatch.setattr("compute.firewall.container_networks._LOCAL", (HOST,))
+        monkeypatch.setattr("compute.firewall.container_networks._PORT", server.sockets[0].getsockname()[1])
+        yield callers
+
+
+async def test_where_no_engine_is_no_node_waits_for_a_metadata_address(tmp_path: Path, metadata: list[str]) -> None:
+    async with DockerEngine.open(Settings(socket=str(tmp_path / "none")), NODE):
+        assert metadata == []
+
+
+async def test_an_engine_is_offered_once_it_is_known_whether_there_is_a_metadata_address(
+    bench: Bench, metadata: list[str]
+) -> None:
+    async with bench.engine() as engine:
+        assert engine.available
+        assert "This node offers no network Host" in engine.host_network_refused
+    assert metadata == ["somebody"]
 
 
 async def test_an_engine_that_this_user_may_not_use_is_told_to_the_operator(tmp_path: Path) -> None:
