@@ -12,6 +12,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -50,6 +51,9 @@ MOST_CHECK_SECONDS = 1.0
 PAUSE_SHARE = 20.0
 """Between two looks passes so many times the duration of a look, within CHECK_SECONDS and MOST_CHECK_SECONDS."""
 START_SECONDS = 60.0
+BEGINNERS = min(8, (os.cpu_count() or 1) + 1)
+"""Threads that begin tasks. More would only be in each other's way: in the kernel, which makes walls under locks of its
+own, and for Python's lock."""
 AT_ONCE_SECONDS = 0.01
 """So long the thread that has started a task waits for its end: less work than to have the event loop told of it."""
 
@@ -79,6 +83,7 @@ class ProcessEngine:
         self._output_limit_bytes = output_limit_bytes
         self._check_seconds = check_seconds
         self._disk_check_seconds = disk_check_seconds
+        self._beginners = ThreadPoolExecutor(BEGINNERS, thread_name_prefix="begin")
 
     @property
     def isolation(self) -> str:
@@ -100,7 +105,8 @@ class ProcessEngine:
         group = self._group(run)
         broken: Broken | None = None
         try:
-            end = await in_thread(partial(self._begin, group, params, run), within=START_SECONDS)
+            begin = partial(self._begin, group, params, run)
+            end = await in_thread(begin, within=START_SECONDS, pool=self._beginners)
             if end is None:
                 broken = await first_of(self._ended_or_broken(group, run), self._over_disk(run))
         finally:
