@@ -6,7 +6,7 @@ this can be asked for over the network, and it works where no orchestrator runs.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
@@ -23,6 +23,9 @@ from shared.settings.config import Config
 
 CONNECT_SECONDS = 20.0
 _NAME = "tarpon-admin"
+
+Progress = Callable[[int, int], None]
+"""Is told how many are done, and of how many that are known of."""
 
 
 class Access(NamedTuple):

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -10,27 +10,32 @@ from typing import TypeVar
 import msgspec
 
 from orchestrator.assembly import replicas
-from orchestrator.backups.access import Access, access
+from orchestrator.backups.access import Access, Progress, access
 from orchestrator.backups.backup_file import FORMAT, BackupEnd, BackupHeader, BackupReader, BackupWriter
 from orchestrator.backups.secret_copies import copied_secrets, put_secrets_back
-from orchestrator.rules.records import ExecutionRecord, JobRecord, decode_record
+from orchestrator.rules.records import BackupRecord, ExecutionRecord, JobRecord, decode_record
 from orchestrator.state.event_numbers import numbered
-from orchestrator.storage.record_dump import DumpedRecord, RecordDump
+from orchestrator.storage.record_dump import PREFIX, DumpedRecord, RecordDump
 from orchestrator.storage.record_refill import BATCH, Refill
+from shared.errors import MessagingUnavailable
+from shared.messaging.transport import Connection
 from shared.runtime.version import version_text
 from shared.settings.config import Config
 
+NOTE_SECONDS = 10.0
+
 T = TypeVar("T")
-Progress = Callable[[int, int], None]
-"""Is told of how many records it is over, and of how many there were at the beginning."""
 
 
 class BackupTaken(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """`noted` is whether the state knows of it, by which orchestrators tell how old the last backup is."""
+
     file: str
     records: int
     size_bytes: int
     with_secrets: bool
     sha256: str
+    noted: bool = True
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -62,13 +67,25 @@ async def take_backup(config: Config, path: Path, *, with_secrets: bool, progres
                 await asyncio.to_thread(writer.add, batch)
                 progress(writer.records, dump.count)
             end = await asyncio.to_thread(writer.end, dump.revision)
+        noted = await _noted(connection, header)
     return BackupTaken(
         file=str(path),
         records=end.records,
         size_bytes=writer.size_bytes,
         with_secrets=with_secrets,
         sha256=end.sha256,
+        noted=noted,
     )
+
+
+async def _noted(connection: Connection, header: BackupHeader) -> bool:
+    """Whether it could be stored that there is this backup, which is whole in any case."""
+    record = BackupRecord(taken=header.taken)
+    try:
+        await connection.publish_durably(f"{PREFIX}{record.key}", msgspec.json.encode(record), timeout=NOTE_SECONDS)
+    except MessagingUnavailable:
+        return False
+    return True
 
 
 async def restore(config: Config, path: Path, *, progress: Progress) -> Restored:
@@ -83,7 +100,7 @@ async def restore(config: Config, path: Path, *, progress: Progress) -> Restored
     header, end = await asyncio.to_thread(reader.check)
     names = await asyncio.to_thread(put_secrets_back, config, header.secrets)
     async with access(config, alone=True) as opened:
-        refill = await _refilled(config, opened, reader, end, progress)
+        refill = await _refilled(config, opened, reader, (header, end), progress)
     return Restored(
         records=end.records,
         taken=header.taken,
@@ -93,7 +110,10 @@ async def restore(config: Config, path: Path, *, progress: Progress) -> Restored
     )
 
 
-async def _refilled(config: Config, opened: Access, reader: BackupReader, end: BackupEnd, progress: Progress) -> Refill:
+async def _refilled(
+    config: Config, opened: Access, reader: BackupReader, frame: tuple[BackupHeader, BackupEnd], progress: Progress
+) -> Refill:
+    header, end = frame
     refill = Refill(opened.connection, replicas=replicas(config))
     await refill.begin(above=end.revision)
     records, done = reader.records(), 0
@@ -101,6 +121,8 @@ async def _refilled(config: Config, opened: Access, reader: BackupReader, end: B
         await refill.put([_with_numbers(each) for each in batch])
         done += len(batch)
         progress(done, end.records)
+    last = BackupRecord(taken=header.taken)
+    await refill.put([DumpedRecord(last.key, end.revision, msgspec.json.encode(last))])
     await refill.end()
     return refill
 

@@ -5,11 +5,11 @@ for a fault.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from orchestrator.backups.access import access
+from orchestrator.backups.access import Progress, access
 from orchestrator.backups.bucket_access import ListForbidden, listed
 from orchestrator.backups.known_records import Known, known_records
 from orchestrator.rules.location import Location
@@ -27,7 +27,6 @@ from shared.settings.config import Config
 AT_ONCE = 16
 MOST_TOLD = 1000
 
-Progress = Callable[[int, int], None]
 
 _TOLD = {
     "RecordUnreadable": "What is stored there is no record; orchestrators leave it alone.",

@@ -4,13 +4,13 @@ A record counts if this orchestrator has signed it, it lies beside the archive t
 was verified. What does not count is told, and changes nothing.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
 from orchestrator.admission.result_signing import SignatureMissing, check_public_key, opened
 from orchestrator.assembly import replicas
-from orchestrator.backups.access import access
+from orchestrator.backups.access import Progress, access
 from orchestrator.backups.bucket_access import listed
 from orchestrator.rules.records import NameRecord
 from orchestrator.rules.result_record import FORMAT, ResultRecord, rebuilt
@@ -30,8 +30,6 @@ AT_ONCE = 16
 MOST_BYTES = 64 << 10
 """A record has a few KiB, most of them warnings about entries."""
 MOST_TOLD = 1000
-
-Progress = Callable[[int, int], None]
 
 
 class BucketMissing(InvalidInput):

@@ -17,6 +17,7 @@
 | `sweep.data`                                     | SweepRecord     | when a sweep of deleted data begins and ends  |
 | `recorded.results`                               | ResultsRecorded | now and then, while results are verified      |
 | `webhooks.sent`                                  | WebhooksRecord  | every 2 s in which webhooks are sent          |
+| `backup.last`                                    | BackupRecord    | when a backup is whole, or was restored       |
 | `incarnation.current`                            | IncarnationRecord | each time that the state is restored         |
 
 All of a job goes some time after its end (orchestrator/jobs/retention.py), in an order in which its record is the last.
@@ -491,6 +492,16 @@ class WebhooksRecord(KeyedRecord, frozen=True, kw_only=True):
         return subjects.WEBHOOKS_RECORD
 
 
+class BackupRecord(KeyedRecord, frozen=True, kw_only=True):
+    """`taken` is the moment of the last backup that is whole and on its disk, or that this state was restored from."""
+
+    taken: int
+
+    @property
+    def key(self) -> str:
+        return subjects.BACKUP_RECORD
+
+
 class IncarnationRecord(KeyedRecord, frozen=True, kw_only=True):
     """`unfinished` is a state that is being restored: not all of it is there yet."""
 
@@ -538,6 +549,7 @@ _decoders: dict[str, msgspec.json.Decoder[Record]] = {
     "data": msgspec.json.Decoder(DataRecord),
     "sweep": msgspec.json.Decoder(SweepRecord),
     "webhooks": msgspec.json.Decoder(WebhooksRecord),
+    "backup": msgspec.json.Decoder(BackupRecord),
     "incarnation": msgspec.json.Decoder(IncarnationRecord),
     "recorded": msgspec.json.Decoder(ResultsRecorded),
 }

@@ -11,6 +11,7 @@ from functools import partial
 
 from orchestrator.rules.attempts import NO_BACKOFF, AttemptBackoff
 from orchestrator.rules.records import (
+    BackupRecord,
     BindingRecord,
     DataRecord,
     ExecutionRecord,
@@ -79,6 +80,8 @@ class Model:
         self.secrets = StoredSecrets()
         #: Data that people have sent for the inputs of jobs.
         self.data = SentData()
+        #: When the last backup was taken; 0 where it is not known that there is one.
+        self.backed_up = 0
         #: Which incarnation of the state this is; empty where it was never restored.
         self.incarnation = ""
         #: Whether the state is being restored: not all of it is there yet.
@@ -170,6 +173,8 @@ class Model:
                 self.data.put(record)
             case IncarnationRecord():
                 self.incarnation, self.unfinished = record.incarnation, record.unfinished
+            case BackupRecord():
+                self.backed_up = record.taken
             case NameRecord() | SweepRecord() | ResultsRecorded() | WebhooksRecord():
                 pass  # the latter three are read where they are stored; names are known by their job records
             case _:

@@ -18,7 +18,7 @@ from orchestrator.storage.wall_clock import now_ns
 from orchestrator.telemetry.measures import Measures
 from orchestrator.telemetry.queue_metrics import queue_metrics
 from orchestrator.telemetry.schedule_metrics import schedule_metrics
-from orchestrator.telemetry.surroundings import bucket_metrics, certificate_metrics, stream_metrics
+from orchestrator.telemetry.surroundings import backup_metrics, bucket_metrics, certificate_metrics, stream_metrics
 from orchestrator.webhooks.totals import WebhookTotals
 from shared.ids import NodeId
 from shared.jobs.states import ExecutionState, JobState
@@ -68,6 +68,7 @@ class Metrics:
             *self._work(),
             *self._audited(),
             *bucket_metrics(self._bucket()),
+            *backup_metrics(self._model.backed_up),
             *stream_metrics(self._streams.streams),
             Gauge("tarpon_webhooks_waiting", "Webhooks that are to be sent still.", plain(self._webhooks.waiting)),
             *schedule_metrics(self._model, self._measures, now=self._clock()),

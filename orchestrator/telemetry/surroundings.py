@@ -1,4 +1,4 @@
-"""Metrics of what an orchestrator stands on: its bucket, the streams in NATS, its disk, certificates and version."""
+"""Metrics of what an orchestrator stands on: its bucket, backup, streams in NATS, disk, certificates and version."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -22,6 +22,16 @@ def bucket_metrics(bucket: Bucket | None) -> Iterator[Metric]:
     skew = outcome.clock_skew_seconds if watch.clock_skew_seconds is None else watch.clock_skew_seconds
     if skew is not None:
         yield Gauge("tarpon_bucket_clock_skew_seconds", "How far S3's clock is ahead of this machine's.", plain(skew))
+
+
+def backup_metrics(taken: int) -> Iterator[Metric]:
+    """Of the last backup, in nanoseconds since 1970; none where it is not known that there is one."""
+    if taken:
+        yield Gauge(
+            "tarpon_last_backup_timestamp_seconds",
+            "When the last backup was taken, in seconds since 1970.",
+            plain(taken / 1e9),
+        )
 
 
 def stream_metrics(streams: Mapping[str, StreamFill]) -> Iterator[Metric]:

@@ -239,6 +239,9 @@ SWEEP_RECORD = "sweep.data"
 """Which sweep of deleted data was the last one."""
 
 
+BACKUP_RECORD = "backup.last"
+"""When the last backup was taken."""
+
 RESULTS_RECORDED = "recorded.results"
 """Up to when each result has a record in the bucket."""
 

@@ -77,6 +77,9 @@ TROUBLES = {
         {"tarpon_disk_free_bytes": "9x60", "tarpon_disk_size_bytes": "100x60"},
         {"tarpon_disk_free_bytes": "11x60", "tarpon_disk_size_bytes": "100x60"},
     ),
+    "TarponBackupOld": gauge(
+        "tarpon_last_backup_timestamp_seconds", -2 * 86400, -2 * 86400 + 4000, at="65m", length=70
+    ),
     "TarponVersionsApart": Trouble(
         {f'tarpon_build_info{{job="tarpon-orchestrator",instance="{v}",version="{v}"}}': "1x70" for v in ("1", "2")},
         {f'tarpon_build_info{{job="tarpon-orchestrator",instance="{v}",version="1"}}': "1x70" for v in ("1", "2")},

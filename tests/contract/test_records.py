@@ -9,6 +9,7 @@ from orchestrator.rules.frozen_inputs import EVERY_PART, FrozenSource
 from orchestrator.rules.join_tokens import approved, binding_by
 from orchestrator.rules.records import (
     OF_REFILLS,
+    BackupRecord,
     BindingRecord,
     DataRecord,
     ExecutionRecord,
@@ -327,3 +328,9 @@ def test_up_to_when_results_have_records_is_stored_as_one_number() -> None:
     record = decode_record("recorded.results", b'{"until":7}')
     assert isinstance(record, ResultsRecorded)
     assert (record.key, msgspec.json.encode(record)) == ("recorded.results", b'{"until":7}')
+
+
+def test_when_the_last_backup_was_taken_is_stored_as_one_number() -> None:
+    record = decode_record("backup.last", b'{"taken":7}')
+    assert isinstance(record, BackupRecord)
+    assert (record.key, msgspec.json.encode(record)) == ("backup.last", b'{"taken":7}')

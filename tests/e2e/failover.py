@@ -7,11 +7,13 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
+from tests.e2e.at_work import at_work
 from tests.e2e.cluster import Cluster, Orchestrator
 from tests.e2e.stack import TERMINAL, process_job, wait_until
 
@@ -52,18 +54,9 @@ class Flow:
         self._cluster = cluster
         self._over = threading.Event()
 
-    @contextmanager
-    def going(self) -> Iterator[None]:
-        threads = [threading.Thread(target=self._submit_all), threading.Thread(target=self._submit_all)]
-        threads += [threading.Thread(target=self._read_all, args=(each,)) for each in self._cluster.orchestrators]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self._over.set()
-            for thread in threads:
-                thread.join()
+    def going(self) -> AbstractContextManager[None]:
+        readers = [partial(self._read_all, each) for each in self._cluster.orchestrators]
+        return at_work(self._over, self._submit_all, self._submit_all, *readers)
 
     def _submit_all(self) -> None:
         for number in itertools.count():

@@ -15,11 +15,12 @@ import subprocess
 import tarfile
 import threading
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 
+from tests.e2e.at_work import at_work
 from tests.e2e.stack import Stack, process_job, wait_until
 
 REQUIRED = "TESTS_REQUIRE_POWER_CUTS"
@@ -126,21 +127,10 @@ class Users:
         self._stack = stack
         self._over = threading.Event()
 
-    @contextmanager
-    def at_work(self, name: str, *, submitters: int = 4, jobs_each: int = 15) -> Iterator[None]:
+    def at_work(self, name: str, *, submitters: int = 4, jobs_each: int = 15) -> AbstractContextManager[None]:
         """Meanwhile they submit so many jobs, or until there is nobody who answers. `name` is of this time alone."""
-        users = [f"{name}-{number}" for number in range(submitters)]
-        threads = [threading.Thread(target=self._submit, args=(user, jobs_each)) for user in users]
-        threads.append(threading.Thread(target=self._look))
-        self._over.clear()
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self._over.set()
-            for thread in threads:
-                thread.join()
+        submits = [partial(self._submit, f"{name}-{number}", jobs_each) for number in range(submitters)]
+        return at_work(self._over, *submits, self._look)
 
     def ask_again(self) -> None:
         """Repeat each submit that was not answered, of which nobody knows whether it made a job."""

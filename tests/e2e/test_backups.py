@@ -9,13 +9,14 @@ import subprocess
 import threading
 import urllib.error
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.documented_policies import give_rights
+from tests.e2e.at_work import at_work
 from tests.e2e.cluster import Cluster, Orchestrator
 from tests.e2e.conftest import ended
 from tests.e2e.stack import NO_SANDBOX, Service, Stack, process_job, wait_until
@@ -33,17 +34,8 @@ class Submitting:
         self._stack = stack
         self._over = threading.Event()
 
-    @contextmanager
-    def going(self) -> Iterator[None]:
-        threads = [threading.Thread(target=self._submit) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self._over.set()
-            for thread in threads:
-                thread.join()
+    def going(self) -> AbstractContextManager[None]:
+        return at_work(self._over, *[self._submit] * 3)
 
     def _submit(self) -> None:
         while not self._over.is_set():

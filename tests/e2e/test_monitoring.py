@@ -10,6 +10,7 @@ import pytest
 from tests.documents import ROOT
 from tests.e2e.conftest import ended
 from tests.e2e.stack import Stack, process_job, wait_until
+from tests.e2e.test_backups import admin
 from tests.programs import require_program
 from tests.prometheus import Prometheus
 from tests.servers import HOST, S3Server, free_ports, start_weed
@@ -33,7 +34,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     stack.shown = tmp_path_factory.getbasetemp()
     (port,) = free_ports(1)
     try:
-        stack.start_asking_orchestrator(publisher=stack.publisher_settings(ProbeInterval="1s"))
+        orchestrator = stack.start_asking_orchestrator(publisher=stack.publisher_settings(ProbeInterval="1s"))
+        admin(orchestrator, "backup", str(stack.root / "state.backup"))
         stack.start_compute("node-a", Compute_Metrics_Address=f"{HOST}:{port}")
         made = json.loads(
             stack.cli("user", "create", "prometheus", "--capability", "read:agent", "--output", "json").stdout

@@ -1,17 +1,23 @@
 """Webhooks outlive the orchestrator: what was not taken before it was killed comes afterwards, under the same id."""
 
 import asyncio
+import json
 import secrets
 import sys
 import urllib.error
 import urllib.request
 from base64 import b64encode
+from functools import partial
+from pathlib import Path
 
 import pytest
 
+from tests.e2e.cluster import Cluster, Orchestrator
+from tests.e2e.failover import noop_job
 from tests.e2e.stack import Service, Stack, process_job, wait_until
 from tests.e2e.test_documented_programs import _program
-from tests.servers import HOST, free_ports
+from tests.e2e.test_failover import has_completed
+from tests.servers import HOST, S3Server, free_ports
 from tests.waiting import eventually
 from tests.webhook_receiver import WebhookReceiver
 
@@ -42,6 +48,56 @@ async def test_what_a_receiver_has_missed_comes_after_the_orchestrator_was_kille
             await eventually(lambda: len(set(late.ids)) == 2, within=60, what="the other hears of the second too")
     assert set(late.ids) == set(receiver.ids) == {f"{first}.1.completed", f"{second}.1.completed"}
     (stack.root / "webhooks.secret").unlink()
+
+
+class TellingCluster(Cluster):
+    """Its orchestrators tell a receiver how jobs have ended."""
+
+    def __init__(self, root: Path, s3: S3Server, receiver: WebhookReceiver) -> None:
+        super().__init__(root, s3)
+        self._receiver = receiver
+        self._secret = root / "webhooks.secret"
+        self._secret.touch(mode=0o600)
+        self._secret.write_text(SECRET)
+
+    def orchestrator_settings(self, name: str) -> dict[str, str]:
+        return super().orchestrator_settings(name) | {
+            "Orchestrator.Webhooks.URLs": self._receiver.url,
+            "Orchestrator.Webhooks.SecretFile": str(self._secret),
+            "Orchestrator.Webhooks.AllowedAddresses": "127.0.0.0/8",
+        }
+
+    def run(self, leader: Orchestrator) -> str:
+        """A job to its end; the id of what a receiver is told of that."""
+        job = leader.api("/orchestrator/jobs", {"Job": noop_job()}, "PUT")["JobID"]
+        wait_until(partial(has_completed, leader, job), within=30, what="the job has completed")
+        return f"{job}.1.completed"
+
+
+async def test_what_a_leader_has_not_told_when_it_is_killed_the_next_one_tells_under_the_same_id(
+    s3_server: S3Server, tmp_path: Path
+) -> None:
+    receiver = WebhookReceiver(SECRET)
+    cluster = TellingCluster(tmp_path, s3_server, receiver)
+    try:
+        async with receiver.serving():
+            await asyncio.to_thread(cluster.start, computes=1)
+            leader = await asyncio.to_thread(cluster.wait_leader)
+            ids = [await asyncio.to_thread(cluster.run, leader)]
+            await eventually(lambda: receiver.ids == ids, what="the first is told")
+            receiver.answers = lambda _: 0  # from now on it does not say whether it has taken anything
+            ids += [await asyncio.to_thread(cluster.run, leader) for _ in range(3)]
+            await eventually(lambda: ids[1] in receiver.ids, what="the next is on its way")
+            leader.kill()
+            before = len(receiver.seen)
+            receiver.answers = lambda _: 204
+            await eventually(lambda: set(ids[1:]) <= set(receiver.ids[before:]), within=60, what="all are told")
+            assert await asyncio.to_thread(cluster.wait_leader) is not leader
+    finally:
+        await asyncio.to_thread(cluster.kill)
+    assert set(receiver.ids) == set(ids)
+    for event in ids:
+        assert len({json.dumps(body) for told, body in receiver.seen if told == event}) == 1, "it says the same"
 
 
 def _run(stack: Stack) -> str:

@@ -4,6 +4,8 @@ import asyncio
 import gzip
 import hashlib
 import json
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -20,9 +22,10 @@ from shared.errors import NotFound
 from shared.settings.config import Config
 from shared.settings.loading import load
 from tests.integration.orchestrator.test_several_orchestrators import following
-from tests.integration.running import running_orchestrator
+from tests.integration.running import Running, running_orchestrator
 from tests.nats_bus import Bus
 from tests.servers import HOST, S3Server, free_ports
+from tests.waiting import answered
 
 
 def ignore(_done: int, _of: int) -> None:
@@ -219,6 +222,34 @@ async def test_a_backup_of_a_stopped_orchestrator_is_restored_with_its_secrets(
         assert (elsewhere.data_dir / path).stat().st_mode & 0o777 == 0o600
     with pytest.raises(StateNotEmpty):
         await restore(elsewhere, file, progress=ignore)
+
+
+async def test_when_the_last_backup_was_taken_is_told_by_each_orchestrator_also_after_a_restart_and_a_restore(
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, before = tmp_path / "state.backup", time.time()
+    async with running_orchestrator(tmp_path, s3_server, monkeypatch, publisher=False) as running:
+        assert await last_backup(running) is None
+        taken = await take_backup(running.config, file, with_secrets=True, progress=ignore)
+        at = await answered(lambda: last_backup(running), what="it is known")
+        with pytest.raises(FileExists):
+            await take_backup(running.config, file, with_secrets=True, progress=ignore)
+        assert await last_backup(running) == at, "one that is not whole does not count"
+    assert taken.noted
+    assert at is not None
+    assert before < at < time.time()
+    async with running_orchestrator(tmp_path, s3_server, monkeypatch, publisher=False) as again:
+        assert await last_backup(again) == at
+    await restore(settings(tmp_path / "elsewhere" / "data"), file, progress=ignore)
+    async with running_orchestrator(tmp_path / "elsewhere", s3_server, monkeypatch, publisher=False) as restored:
+        assert await last_backup(restored) == at
+
+
+async def last_backup(running: Running) -> float | None:
+    """In seconds since 1970, as Prometheus is told."""
+    text = (await running.ask("/metrics")).body.decode()
+    found = re.search(r"^tarpon_last_backup_timestamp_seconds (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else None
 
 
 async def test_other_secrets_are_not_replaced(
