@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.data.plain_text import printable
-from tarpon.cli.admin.with_state import FILE, Progress, check_installed, run
+from tarpon.cli.admin.with_state import FILE, ProgressLine, check_installed, run
 from tarpon.cli.console.commands import Command, given
 from tarpon.cli.console.output import output_option, pairs, show, size
 
@@ -33,7 +33,7 @@ def backup(file: Path, *, with_secrets: bool, output: str) -> None:
     check_installed()
     from orchestrator.backups.backup import take_backup
 
-    with Progress() as progress:
+    with ProgressLine() as progress:
         taken = run(take_backup(given().config(), file, with_secrets=with_secrets, progress=progress))
     if not taken.noted:
         click.echo(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.data.plain_text import printable
-from tarpon.cli.admin.with_state import Progress, check_installed, run
+from tarpon.cli.admin.with_state import ProgressLine, check_installed, run
 from tarpon.cli.console.commands import Command, given
 from tarpon.cli.console.output import output_option, show, table
 
@@ -23,7 +23,7 @@ def check(output: str) -> None:
     check_installed()
     from orchestrator.backups.check import check as compare
 
-    with Progress("objects, beside {:,} results") as progress:
+    with ProgressLine("objects, beside {:,} results") as progress:
         checked = run(compare(given().config(), progress=progress))
     show(checked, output, lambda: _checked_text(checked))
     if checked.misfits:

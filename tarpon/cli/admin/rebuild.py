@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tarpon.cli.admin.with_state import Progress, check_installed, run
+from tarpon.cli.admin.with_state import ProgressLine, check_installed, run
 from tarpon.cli.console.commands import Command, given
 from tarpon.cli.console.output import output_option, pairs, show, table
 
@@ -32,7 +32,7 @@ def rebuild(keys: tuple[str, ...], output: str) -> None:
     check_installed()
     from orchestrator.backups.rebuild import rebuild as put_together
 
-    with Progress("of {:,} results") as progress:
+    with ProgressLine("of {:,} results") as progress:
         rebuilt = run(put_together(given().config(), signed_by=keys, progress=progress))
     show(rebuilt, output, lambda: _rebuilt_text(rebuilt))
     if rebuilt.refused_total:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tarpon.cli.admin.with_state import FILE, Progress, check_installed, run
+from tarpon.cli.admin.with_state import FILE, ProgressLine, check_installed, run
 from tarpon.cli.console.commands import Command, given
 from tarpon.cli.console.output import output_option, pairs, show
 
@@ -26,7 +26,7 @@ def restore(file: Path, output: str) -> None:
     check_installed()
     from orchestrator.backups.backup import restore as put_back
 
-    with Progress() as progress:
+    with ProgressLine() as progress:
         restored = run(put_back(given().config(), file, progress=progress))
     if not restored.knows_nodes:
         click.echo(

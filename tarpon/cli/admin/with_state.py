@@ -15,7 +15,7 @@ T = TypeVar("T")
 FILE = click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
 
 
-class Progress:
+class ProgressLine:
     """How many records are done, on a terminal."""
 
     def __init__(self, what: str = "of {:,} records") -> None:
