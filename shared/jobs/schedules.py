@@ -155,7 +155,7 @@ def due_after(schedule: Schedule, after: int) -> Iterator[int]:
     last = after
     for each in found:
         instant = round(each.timestamp()) * SECOND_NS
-        if instant > last:  # two fixed times in an hour that is left out have the same end of it
+        if instant > last:  # in the hour that comes twice the library goes back to the first one
             yield instant
             last = instant
 
