@@ -21,7 +21,7 @@ from orchestrator.storage import changes
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
 from orchestrator.telemetry.measures import Measures
-from shared.errors import JobEnded, JobNotFound, MessagingUnavailable, TarponError
+from shared.errors import JobEnded, JobNotFound, MessagingUnavailable, TarponError, Unavailable
 from shared.ids import JobId
 from shared.jobs.schedules import REPLACE, SECOND_NS, deadline_ns, schedule_of
 from shared.jobs.spec import Schedule
@@ -76,7 +76,7 @@ class Timetable:
             self._model.schedules.changed.clear()
             try:
                 await self.look()
-            except MessagingUnavailable as error:
+            except Unavailable as error:  # also where others are quicker for ten seconds
                 _log.info("Nothing is decided about schedules at present: %s", error.message)
                 await asyncio.sleep(RETRY_SECONDS)
 
