@@ -29,6 +29,7 @@ from orchestrator.rules.attempts import AttemptBackoff
 from orchestrator.s3.locations import Locations
 from orchestrator.schedules.changes import ScheduleChanges
 from orchestrator.schedules.runs import ScheduledRuns
+from orchestrator.state.job_index import JobIndex
 from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store
@@ -87,6 +88,7 @@ def assembled(
     name: str,
     *,
     audit: Audit,
+    index: JobIndex,
     connection: Connection,
     intake: Connection,
     locations: Locations,
@@ -101,7 +103,7 @@ def assembled(
     backoff = AttemptBackoff(
         floor_seconds=float(settings.backoff.floor), ceiling_seconds=float(settings.backoff.ceiling)
     )
-    model = Model(max_attempts=settings.max_attempts, backoff=backoff)
+    model = Model(max_attempts=settings.max_attempts, backoff=backoff, index=index)
     mark_seconds = float(config.orchestrator.nats.removal_marks)
     lease = Lease(connection, name)
     store = Store(connection, model, replicas=replicas(config), mark_seconds=mark_seconds, is_led=lambda: lease.is_led)

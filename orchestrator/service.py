@@ -9,7 +9,7 @@ import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -42,6 +42,7 @@ from orchestrator.nodes.disconnections import Disconnections
 from orchestrator.nodes.heartbeats import take_heartbeats
 from orchestrator.s3.bucket import Bucket
 from orchestrator.s3.locations import Locations, location_of
+from orchestrator.state.job_index import JobIndex
 from orchestrator.state.model import Model
 from orchestrator.storage import incarnation
 from orchestrator.storage.lease import CALL_SECONDS
@@ -64,6 +65,7 @@ from shared.settings.tls.declared import FilePath
 _log = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 2.0
+JOB_INDEX = "jobs.sqlite"
 DEEPEST_STACK = 4000
 """Jobs that earlier versions took in may be nested as deeply as Python allows by itself, and are told of below it."""
 
@@ -95,6 +97,7 @@ async def run(
         name = await asyncio.to_thread(kept_name, directory / "name")
         audit = await stack.enter_async_context(audit_of(config, name))
         await stack.enter_async_context(background(audit=audit.run()))
+        index = stack.enter_context(closing(JobIndex(directory / JOB_INDEX)))
         exported = open_tracing(config.tracing.endpoint, service="tarpon-orchestrator", name=name)
         tracing = await stack.enter_async_context(exported)
         locations = await stack.enter_async_context(opened_locations(config))
@@ -106,6 +109,7 @@ async def run(
             config,
             name,
             audit=audit,
+            index=index,
             connection=connection,
             intake=intake,
             locations=locations,

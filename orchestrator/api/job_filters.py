@@ -9,7 +9,7 @@ import msgspec
 
 from orchestrator.jobs.history import moment
 from orchestrator.rules.label_selectors import matches, selector
-from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.job_lists import ListedJob
 from shared.data.decoding import close_match
 from shared.errors import InvalidDuration, InvalidInput
 from shared.jobs.durations import parse_duration
@@ -39,19 +39,19 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     name: re.Pattern[str] | None = None
     schedules: bool = False
 
-    def admits(self, entry: JobEntry) -> bool:
-        """All that is looked at is at hand, also of a job that is packed."""
+    def admits(self, entry: ListedJob) -> bool:
+        """All that is looked at is at hand, also of a job that is packed or filed."""
         return (
             (self.namespaces is None or entry.namespace in self.namespaces)
             and entry.created >= self.since
-            and (not self.states or (entry.counted or entry.progress.state) in self.states)
+            and (not self.states or entry.listed_state in self.states)
             and (self.name is None or self.name.match(entry.name) is not None)
-            and (entry.is_schedule or not self.schedules)
+            and (not self.schedules or bool(entry.is_schedule))
             and self._has_code(entry)
             and matches(entry.labels, self.labels)
         )
 
-    def _has_code(self, entry: JobEntry) -> bool:
+    def _has_code(self, entry: ListedJob) -> bool:
         if not self.exit_codes and not self.not_zero:
             return True
         return any(code in self.exit_codes or (self.not_zero and code != 0) for code, _ in entry.exit_codes)

@@ -8,14 +8,15 @@ import base64
 import heapq
 import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
 
 from orchestrator.api.job_filters import JobFilter
 from orchestrator.api.paging import MAX_PAGE, decoded, not_a_token, plain
-from orchestrator.state.job_entry import JobEntry
-from orchestrator.state.job_lists import JobLists
+from orchestrator.state.job_index_tables import BY_ID, MODIFIED
+from orchestrator.state.job_lists import JobLists, ListedJob, merged
 from orchestrator.state.sorted_items import Key
 from shared.errors import InvalidInput
 from shared.jobs.namespaces import ALL_NAMESPACES
@@ -32,19 +33,19 @@ class ListPlace(NamedTuple):
     id: str
 
 
-def _created(entry: JobEntry) -> ListPlace:
+def _created(entry: ListedJob) -> ListPlace:
     return ListPlace(entry.created, 0, entry.id)
 
 
-def _modified(entry: JobEntry) -> ListPlace:
+def _modified(entry: ListedJob) -> ListPlace:
     return ListPlace(entry.modified, entry.created, entry.id)
 
 
-def _by_id(entry: JobEntry) -> ListPlace:
+def _by_id(entry: ListedJob) -> ListPlace:
     return ListPlace(0, 0, entry.id)
 
 
-_ORDERS: dict[str, Callable[[JobEntry], ListPlace]] = {
+_ORDERS: dict[str, Callable[[ListedJob], ListPlace]] = {
     "": _created,
     "created_at": _created,
     "create_time": _created,
@@ -68,7 +69,7 @@ class JobWindow(msgspec.Struct, frozen=True, kw_only=True):
     shown: int = 0
 
     @property
-    def key(self) -> Callable[[JobEntry], ListPlace]:
+    def key(self) -> Callable[[ListedJob], ListPlace]:
         return _ORDERS[self.sort_by]
 
     def following(self, after: ListPlace, *, left: int = 0) -> str:
@@ -77,7 +78,7 @@ class JobWindow(msgspec.Struct, frozen=True, kw_only=True):
         fields = (self.sort_by, letter, self.limit, left, *after)
         return base64.urlsafe_b64encode(":".join(map(str, fields)).encode()).decode().rstrip("=")
 
-    def after_fewer(self, page: Sequence[JobEntry], shown: int) -> str:
+    def after_fewer(self, page: Sequence[ListedJob], shown: int) -> str:
         """The token for what follows the first jobs of this page, where more than these are too much for an answer."""
         return self.following(self.key(page[shown - 1]), left=(self.left or self.limit) - shown)
 
@@ -116,27 +117,28 @@ def _of_earlier_version(token: str) -> JobWindow:
     return JobWindow(sort_by=begun.sort_by, descending=not begun.reverse, limit=begun.limit, shown=begun.offset)
 
 
-def job_page(lists: JobLists, wanted: JobFilter, window: JobWindow) -> tuple[list[JobEntry], str]:
+def job_page(lists: JobLists, wanted: JobFilter, window: JobWindow) -> tuple[list[ListedJob], str]:
     """The jobs of this part, and the token for what follows; empty where nothing does."""
-    found: list[JobEntry] = []
-    room, last, shown = window.left or window.limit, window.after, 0
+    found: list[ListedJob] = []
+    room, last, shown = window.left or window.limit, None, 0
     is_by_age = window.key is _created
     for number, entry in enumerate(_in_order(lists, wanted, window)):
         if number >= MOST_LOOKED_AT and last is not None and shown >= window.shown:
-            return found, window.following(last, left=room - len(found))
+            return found, window.following(window.key(last), left=room - len(found))
         if is_by_age and window.descending and entry.created < wanted.since:
             break  # and so are all that follow
-        if wanted.admits(entry) and shown < window.shown:
-            shown += 1
-        elif wanted.admits(entry):
-            if len(found) == room and last is not None:
-                return found, window.following(last)
-            found.append(entry)
-        last = window.key(entry)
+        if wanted.admits(entry):
+            if shown < window.shown:
+                shown += 1
+            elif len(found) == room and last is not None:
+                return found, window.following(window.key(last))
+            else:
+                found.append(entry)
+        last = entry
     return found, ""
 
 
-def _in_order(lists: JobLists, wanted: JobFilter, window: JobWindow) -> Iterable[JobEntry]:
+def _in_order(lists: JobLists, wanted: JobFilter, window: JobWindow) -> Iterable[ListedJob]:
     """What may be wanted, from where the part begins; more than one page looks at."""
     after, descending = window.after, window.descending
     if window.key is _created:
@@ -146,19 +148,36 @@ def _in_order(lists: JobLists, wanted: JobFilter, window: JobWindow) -> Iterable
         return _listed(lists, wanted, newest_first=descending, beyond=beyond)
     left = (
         entry
-        for entry in _listed(lists, wanted)
+        for entry in _live(lists, wanted)
         if after is None or (window.key(entry) < after if descending else window.key(entry) > after)
     )
     choose = heapq.nlargest if descending else heapq.nsmallest
-    return choose(window.shown + MOST_LOOKED_AT + 1, left, key=window.key)
+    live: Iterable[ListedJob] = choose(window.shown + MOST_LOOKED_AT + 1, left, key=window.key)
+    order = BY_ID if window.key is _by_id else MODIFIED
+    last = None if after is None else (after.id,) if order is BY_ID else after
+    labels = () if _is_apart(wanted) else wanted.labels
+    filed = lists.filed_in(order, wanted.namespaces, labels, newest_first=descending, beyond=last)
+    return merged(iter(live), filed, window.key, newest_first=descending)
+
+
+def _is_apart(wanted: JobFilter) -> bool:
+    """Who is limited to some namespaces is shown no other's job, nor told by a token where there is one."""
+    return wanted.namespaces is not None and (wanted.limited or len(wanted.namespaces) != 1)
 
 
 def _listed(
     lists: JobLists, wanted: JobFilter, *, newest_first: bool = False, beyond: Key | None = None
-) -> Iterable[JobEntry]:
-    """Who is limited to some namespaces is shown no other's job, nor told by a token where there is one."""
+) -> Iterable[ListedJob]:
     namespaces = wanted.namespaces
-    if namespaces is not None and (wanted.limited or len(namespaces) != 1):
+    if namespaces is not None and _is_apart(wanted):
         return lists.of_namespaces(namespaces, newest_first=newest_first, beyond=beyond)
     namespace = ALL_NAMESPACES if namespaces is None else next(iter(namespaces))
     return lists.in_order(namespace, wanted.labels, newest_first=newest_first, beyond=beyond)
+
+
+def _live(lists: JobLists, wanted: JobFilter) -> Iterable[ListedJob]:
+    """Those in memory, in any order."""
+    namespaces = wanted.namespaces
+    if namespaces is not None and _is_apart(wanted):
+        return chain.from_iterable(lists.live_in_order(each) for each in namespaces)
+    return lists.live_in_order(ALL_NAMESPACES if namespaces is None else next(iter(namespaces)), wanted.labels)

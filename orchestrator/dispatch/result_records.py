@@ -37,7 +37,6 @@ PER_SECOND, QUIET_PER_SECOND = 25, 400
 AT_ONCE = 4
 MOST_WAITING = 65_536
 """So many ids are in memory; of more when these are written, and all is looked through again."""
-LOOKED_AT_ONCE = 512
 SAVE_SECONDS = 30.0
 OVERLAP_NS = 60 * 10**9
 """How much of what should be written is written again by the next leader, whose clock may be another."""
@@ -187,12 +186,12 @@ class ResultRecords:
             self._since = stored.until - OVERLAP_NS if isinstance(stored, ResultsRecorded) else 0
         self._left_out = False
         found: list[tuple[int, ExecutionId]] = []
-        for number, job in enumerate(list(self._model.jobs)):
-            if number % LOOKED_AT_ONCE == 0:
-                await asyncio.sleep(0)
-            entry = self._model.jobs.get(job)
-            if entry is not None and entry.modified >= self._since:
-                found += self._verified_since(entry, self._since)
+        for jobs in self._model.jobs.changed_since(self._since):
+            await asyncio.sleep(0)
+            for job in jobs:
+                entry = self._model.jobs.get(job)
+                if entry is not None and entry.modified >= self._since:
+                    found += self._verified_since(entry, self._since)
         found.sort()
         for at, execution in found:
             self.note(execution)

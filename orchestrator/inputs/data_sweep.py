@@ -96,10 +96,11 @@ class DataSweep:
     async def _held(self) -> set[tuple[str, str]]:
         """The data that jobs read which go on, by namespace and digest."""
         held = set[tuple[str, str]]()
-        for number, job in enumerate(list(self._model.jobs)):
+        live = self._model.jobs.live
+        for number, job in enumerate(list(live)):
             if number % LOOKED_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            entry = self._model.jobs.get(job)
+            entry = live.get(job)
             if entry is None or (entry.progress.state.is_terminal and not entry.progress.surplus):
                 continue
             sources = entry.inputs(entry.job.version)

@@ -350,8 +350,8 @@ def due_jobs(model: Model, settings: JobRetention, *, now: int) -> list[JobId]:
     endings, due = model.endings, list[JobId]()
     if settings.max_age > 0:
         due = endings.take_ended(BATCH, now - int(settings.max_age * 1e9))
-    if settings.max_jobs > 0 and len(endings.ended) > settings.max_jobs:
-        due += endings.take_ended(min(BATCH - len(due), len(endings.ended) - settings.max_jobs), now)
+    if settings.max_jobs > 0 and endings.count > settings.max_jobs:
+        due += endings.take_ended(min(BATCH - len(due), endings.count - settings.max_jobs), now)
     return due
 
 

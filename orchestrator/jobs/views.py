@@ -107,10 +107,11 @@ def schedule_view(model: Model, entry: JobEntry) -> ScheduleView | UnsetType:
     if state is None or schedule is None:
         return UNSET
     is_on = not state.paused and not entry.progress.state.is_terminal
+    newest = islice(model.schedules.runs(entry.id), SHOWN_RUNS)
     return ScheduleView(
         next=tuple(islice(due_after(schedule, state.decided), SHOWN_NEXT)) if is_on else (),
         paused_since=state.paused,
-        runs=tuple(run for each in model.schedules.runs(entry.id)[:SHOWN_RUNS] if (run := _run_view(each)) is not None),
+        runs=tuple(run for each in newest if (run := _run_view(each)) is not None),
         going=model.schedules.going_count(entry.id),
         begun=state.begun,
         missed=state.missed,

@@ -45,7 +45,7 @@ class Announcements:
         """Tell what changes from now on, until cancelled."""
         self._told = {
             job: (self._last_number(entry), _state(entry, self._stands(entry)))
-            for job, entry in self._model.jobs.items()
+            for job, entry in self._model.jobs.live.items()
             if not entry.progress.state.is_terminal
         }
         with self._model.news.following() as following:
@@ -59,7 +59,7 @@ class Announcements:
         """What is cleared away after a job that ended long ago tells nobody anything; all of it was told before."""
         if entry.job.removal is not None:
             return False
-        ended_at = None if job in self._told else self._model.endings.ended.instant_of(job)
+        ended_at = None if job in self._told else self._model.endings.ended_at(job)
         return ended_at is None or now_ns() - ended_at <= QUIET_SECONDS * 1e9
 
     def _events(self, job: JobId) -> Iterator[Event]:

@@ -317,7 +317,7 @@ class Integrations:
         offset = _number(asked.next_token, default=0)
         namespaces, lists = principal.among(asked.namespace), self._model.lists
         listed = lists.find("*") if namespaces is None else lists.of_namespaces(namespaces, newest_first=True)
-        found = islice(listed, offset, None)
+        found = (self._model.jobs[each.id] for each in islice(listed, offset, None))
         items, is_more = AnswerRoom().fill((views.job_view(self._model, entry) for entry in found), most=limit)
         return rest.ListJobsResponse(items=items, next_token=str(offset + len(items)) if is_more else "")
 

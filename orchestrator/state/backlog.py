@@ -5,13 +5,14 @@ It follows from the jobs, and is kept as they change, so that a look at it costs
 
 import sys
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 
 from orchestrator.rules.attempts import AttemptBackoff, waits_until
 from orchestrator.rules.fleet import shape_of
 from orchestrator.state.by_instant import ByInstant
 from orchestrator.state.chains import Chains
 from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.known_jobs import KnownJobs
 from orchestrator.state.news import News
 from orchestrator.state.waiting_jobs import WaitingJobs
 from shared.ids import JobId
@@ -21,7 +22,7 @@ from shared.jobs.states import JobState
 class Backlog:
     """`jobs` are those that there are, by their ids, which the model keeps."""
 
-    def __init__(self, jobs: Mapping[JobId, JobEntry], news: News, *, backoff: AttemptBackoff) -> None:
+    def __init__(self, jobs: KnownJobs, news: News, *, backoff: AttemptBackoff) -> None:
         #: Jobs with parts that can be placed now. Changed here alone, as all that follows; others read it.
         self.pending = WaitingJobs()
         #: Jobs by the nanosecond at which a part that failed may be tried again.
@@ -65,12 +66,11 @@ class Backlog:
 
     def _look_at_followers(self, job: JobId) -> None:
         """What waits for this job may have to wait no more, or in vain."""
-        for entry in self.chains.followers(job):
-            if not entry.progress.state.is_terminal:
-                self._place(entry)
-                self._count(entry)
-                self._limit(entry)
-                self._news.tell(entry.id)
+        for entry in self.chains.live_followers(job):
+            self._place(entry)
+            self._count(entry)
+            self._limit(entry)
+            self._news.tell(entry.id)
 
     def _place(self, entry: JobEntry) -> None:
         """Have it placed, as far as there is anything of it to be placed."""

@@ -3,10 +3,11 @@
 It follows from the jobs, as the backlog does, so that whoever leads finds the same.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from orchestrator.rules.pinned_needs import InVain, Met, NeededVersion, PinnedNeed, verdict, waits_for
 from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.known_jobs import KnownJobs
 from shared.ids import JobId
 from shared.jobs.states import ExecutionState, JobState
 
@@ -14,7 +15,7 @@ from shared.jobs.states import ExecutionState, JobState
 class Chains:
     """`jobs` are those that there are, by their ids, which the model keeps."""
 
-    def __init__(self, jobs: Mapping[JobId, JobEntry]) -> None:
+    def __init__(self, jobs: KnownJobs) -> None:
         self._jobs = jobs
         #: What the newest versions of jobs need, of those that need anything.
         self._needs: dict[JobId, tuple[PinnedNeed, ...]] = {}
@@ -58,11 +59,14 @@ class Chains:
         known = (self._jobs.get(each) for each in tuple(self._followers.get(job, ())))
         return (each for each in known if each is not None)
 
+    def live_followers(self, job: JobId) -> Iterator[JobEntry]:
+        """Those of them that have not ended, for which no filed job has to be read."""
+        known = (self._jobs.live.get(each) for each in tuple(self._followers.get(job, ())))
+        return (each for each in known if each is not None and not each.progress.state.is_terminal)
+
     def live_follower(self, job: JobId) -> JobEntry | None:
         """One that needs this job and has not ended, so that nothing of this one may go."""
-        if job not in self._followers:  # the rule
-            return None
-        return next((each for each in self.followers(job) if not each.progress.state.is_terminal), None)
+        return next(self.live_followers(job), None)
 
     def look(self, entry: JobEntry) -> str:
         """Why the job has to wait for others, empty if it has not. What it needs is looked at anew.

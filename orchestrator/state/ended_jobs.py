@@ -4,11 +4,12 @@ The model keeps this as records arrive, so that a look at what is due costs noth
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from orchestrator.rules.job_progress import Progress
 from orchestrator.rules.records import ExecutionRecord, JobRecord
 from orchestrator.state.by_instant import ByInstant
+from orchestrator.state.job_index import JobIndex
 from shared.ids import ExecutionId, JobId
 
 VERSIONS_KEPT = 100
@@ -16,10 +17,15 @@ VERSIONS_KEPT = 100
 
 
 class EndedJobs:
-    """What is public is changed here alone, and read by whoever clears away and whoever counts."""
+    """What is public is changed here alone, and read by whoever clears away and whoever counts.
 
-    def __init__(self) -> None:
-        #: Jobs of which nothing runs any more, by the nanosecond of their end.
+    Filed jobs are in the order of ends too; those that are taken out of it are taken back into memory (`recall`).
+    """
+
+    def __init__(self, filed: JobIndex, recall: Callable[[JobId], object]) -> None:
+        self._filed = filed
+        self._recall = recall
+        #: Jobs in memory of which nothing runs any more, by the nanosecond of their end.
         self.ended: ByInstant[JobId] = ByInstant()
         #: Those of them that may have objects in the bucket, by the same.
         self.published: ByInstant[JobId] = ByInstant()
@@ -88,11 +94,25 @@ class EndedJobs:
 
     def take_ended(self, most: int, before: int) -> list[JobId]:
         """Take out jobs that ended no later than `before`, the oldest first. The model puts in again what stays."""
+        for job in self._filed.oldest(most, before):
+            self._recall(job)
         return self.ended.take(most, before)
 
     def take_published(self, most: int, before: int) -> list[JobId]:
         """As `take_ended`, of those with results."""
+        for job in self._filed.oldest(most, before, published=True):
+            self._recall(job)
         return self.published.take(most, before)
+
+    @property
+    def count(self) -> int:
+        """How many are in the order of their ends."""
+        return len(self.ended) + self._filed.count
+
+    def ended_at(self, job: JobId) -> int | None:
+        """The nanosecond of its end; None where it is not in the order."""
+        instant = self.ended.instant_of(job)
+        return self._filed.ended_at(job) if instant is None else instant
 
     def clear(self, job: JobId) -> None:
         """Of its many versions none is left that could be removed."""
@@ -105,4 +125,4 @@ class EndedJobs:
         self.crowded.pop(job, None)
 
     def __repr__(self) -> str:
-        return f"<EndedJobs: {len(self.ended)} jobs, {len(self.removals)} being removed>"
+        return f"<EndedJobs: {self.count} jobs, {len(self.removals)} being removed>"

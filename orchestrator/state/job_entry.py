@@ -1,7 +1,7 @@
 """One job with everything that belongs to it, in little memory once it has ended.
 
 A job that has ended is packed: its records become one string of bytes, which whoever looks at it unpacks. Those that
-were looked at last stay unpacked for a while.
+were looked at last stay unpacked for a while. Then they are filed (orchestrator/state/known_jobs.py).
 """
 
 import asyncio
@@ -53,6 +53,13 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(JobRecords)
 
 
+def _plain(found: Progress) -> Progress:
+    """Without the number of the event by which the job ended; the same one for many jobs, where that is all."""
+    if not (found.message or found.missing or found.surplus or found.left_out_count):
+        return _PLAIN[found.state]
+    return msgspec.structs.replace(found, ended_by=0) if found.ended_by else found
+
+
 ExitCodes = tuple[tuple[int, int], ...]
 
 _ONE: dict[int, ExitCodes] = {code: ((code, 1),) for code in range(256)}
@@ -74,6 +81,17 @@ def exit_codes(executions: Iterable[ExecutionRecord]) -> ExitCodes:
     return tuple(sorted(Counter(codes).items()))
 
 
+def revisions_of(job: JobId, of_record: int, of_parts: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """The keys of all records of a job, with their revisions."""
+    if of_record:
+        yield subjects.job_record(job), of_record
+    for part, revision in of_parts.items():
+        if part.isdecimal():
+            yield subjects.spec_record(job, int(part)), revision
+        else:
+            yield subjects.execution_record(f"{job}.{part}"), revision
+
+
 NOTHING_HELD: tuple[Capacity, int] = (Capacity(), 0)
 
 
@@ -90,7 +108,7 @@ def _held_by(executions: Collection[ExecutionRecord]) -> tuple[Capacity, int]:
 def _packed(records: JobRecords) -> bytes:
     """Without the first specification where the job's record has it too. Nothing if a number has more than 64 bits."""
     first = records.record.first if records.record is not None else None
-    specs = {number: spec for number, spec in records.specs.items() if spec is not first}
+    specs = {number: spec for number, spec in records.specs.items() if number != 1 or spec is not first}
     try:
         return _encoder.encode(msgspec.structs.replace(records, specs=specs))
     except (OverflowError, RecursionError, ValueError, TypeError):
@@ -128,6 +146,7 @@ class JobEntry:
     """
 
     __slots__ = (
+        "__weakref__",
         "_ended_by",
         "_exit_codes",
         "_is_shelved",
@@ -172,6 +191,26 @@ class JobEntry:
         self._shelf = shelf
         self._is_shelved = False
 
+    @classmethod
+    def of_packed(
+        cls,
+        job: JobId,
+        shelf: "Shelf",
+        packed: bytes,
+        *,
+        ended_by: int,
+        exit_codes: ExitCodes,
+        progress: Progress,
+        ready_at: int | None,
+        needs: tuple[PinnedNeed, ...],
+    ) -> Self:
+        """One that has ended, of which what else lists need is still to be set."""
+        made = cls(job, shelf)
+        made._records, made._packed = None, packed
+        made._ended_by, made._exit_codes, made._progress = ended_by, exit_codes, _plain(progress)
+        made.counted, made.ready_at, made.needs = progress.state, ready_at, needs
+        return made
+
     @property
     def progress(self) -> Progress:
         if self.put_off is not None:
@@ -190,8 +229,13 @@ class JobEntry:
         if self._records is None:
             self._records = _unpacked(self._packed)
             self._packed = b""
-            self._shelve()
+            self.shelve()
         return self._records
+
+    @property
+    def records_at_hand(self) -> JobRecords:
+        """The same, and a packed job stays packed."""
+        return self._records if self._records is not None else _unpacked(self._packed)
 
     @property
     def record(self) -> JobRecord | None:
@@ -277,6 +321,16 @@ class JobEntry:
         return self._records is None
 
     @property
+    def packed(self) -> bytes:
+        """Its records, where it is packed."""
+        return self._packed
+
+    @property
+    def listed_state(self) -> JobState:
+        """As which it is listed: one that is pending for a reason is queued."""
+        return self.counted or self.progress.state
+
+    @property
     def refusals(self) -> frozenset[NodeId]:
         """The nodes that will not run the newest version."""
         return frozenset(each.node_id for each in self.of_version() if is_refused(each))
@@ -341,11 +395,7 @@ class JobEntry:
             keeps=self.kept_versions(),
         )
         self._ended_by = found.ended_by
-        if not (found.message or found.missing or found.surplus or found.left_out_count):
-            found = _PLAIN[found.state]
-        elif found.ended_by:
-            found = msgspec.structs.replace(found, ended_by=0)
-        self._progress = found
+        self._progress = _plain(found)
         self.held = _held_by(executions)
         self.needs = self.needs_of(job.version)
         self._exit_codes = None
@@ -354,8 +404,8 @@ class JobEntry:
         self.labels = spec.labels or _NO_LABELS
         self.is_schedule = job.schedule is not None
         self.modified = max([job.modify_time, *[each.modify_time for each in executions]])
-        if self._is_quiet():
-            self._shelve()
+        if self.is_quiet:
+            self.shelve()
 
     def written_since(self, revision: int) -> list[ExecutionRecord]:
         """The executions that were written under this revision or a later one."""
@@ -365,14 +415,7 @@ class JobEntry:
 
     def revisions(self) -> Iterator[tuple[str, int]]:
         """The keys of all records of it, with their revisions."""
-        if self.revision:
-            yield subjects.job_record(self.id), self.revision
-        for part, revision in self.records.revisions.items():
-            is_spec = part.isdecimal()
-            key = (
-                subjects.spec_record(self.id, int(part)) if is_spec else subjects.execution_record(f"{self.id}.{part}")
-            )
-            yield key, revision
+        return revisions_of(self.id, self.revision, self.records.revisions)
 
     def revision_of(self, record: ExecutionRecord) -> int:
         return self.records.revisions.get(record.decision.partition(".")[2], 0)
@@ -381,20 +424,25 @@ class JobEntry:
         """Whether it was written after the job's record."""
         return self.revision_of(record) > self.revision
 
-    def _is_quiet(self) -> bool:
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it has ended, and nothing of it runs any more."""
         return self.progress.state.is_terminal and all(
             each.state.is_terminal for each in self.records.executions.values()
         )
 
-    def _shelve(self) -> None:
+    def shelve(self) -> None:
+        """Have it put away once it is the one that was looked at longest ago."""
         if not self._is_shelved:
             self._is_shelved = True
             self._shelf.put(self)
 
+    def leave_shelf(self) -> None:
+        self._is_shelved = False
+
     def pack(self) -> None:
         """Unless something is to be done about it, or it holds what cannot be packed, as earlier versions took in."""
-        self._is_shelved = False
-        if self._records is None or not self._is_quiet():
+        if self._records is None or not self.is_quiet:
             return
         self._exit_codes = self.exit_codes
         packed = _packed(self._records) if _is_packable(self._records) else b""
@@ -415,17 +463,27 @@ class JobEntry:
         return f"<JobEntry {self.id}, {self.progress.state}>"
 
 
-class Shelf:
-    """Jobs that have ended and are not packed yet; the one that has been here longest makes room for the next."""
+def _pack(entry: JobEntry) -> None:
+    entry.pack()
 
-    def __init__(self, size: int = UNPACKED) -> None:
+
+class Shelf:
+    """Jobs that have ended and are not packed yet; the one that has been here longest makes room for the next.
+
+    `put_away` is told of each that has to go.
+    """
+
+    def __init__(self, size: int = UNPACKED, put_away: Callable[[JobEntry], None] = _pack) -> None:
         self._size = size
+        self._put_away = put_away
         self._entries: deque[JobEntry] = deque()
 
     def put(self, entry: JobEntry) -> None:
         self._entries.append(entry)
         if len(self._entries) > self._size:
-            self._entries.popleft().pack()
+            longest = self._entries.popleft()
+            longest.leave_shelf()
+            self._put_away(longest)
 
     def __repr__(self) -> str:
         return f"<Shelf of {len(self._entries)}>"

@@ -1,28 +1,40 @@
-"""Lists of jobs in their orders, kept up to date as jobs come, so that a page costs the same beside many others."""
+"""Lists of jobs in their orders, kept up to date as jobs come, so that a page costs the same beside many others.
+
+Those in memory are in lists here, and filed ones are read from the index, in the same order.
+"""
 
 import heapq
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from operator import attrgetter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from orchestrator.rules.label_selectors import matches
 from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.job_index import FiledJob, JobIndex
+from orchestrator.state.job_index_tables import CREATED, Listing, Place
 from orchestrator.state.sorted_items import Key, SortedItems
 from shared.jobs.namespaces import ALL_NAMESPACES
 from shared.jobs.spec import Constraint
 
 K = TypeVar("K")
+L = TypeVar("L")
 
 _EQUALS = frozenset({"=", "=="})
 
 _created = attrgetter("created", "id")
 
+ListedJob = JobEntry | FiledJob
+"""What is known of a job at little cost: what filters look at, and what decides its place."""
+
+FEW_LABELLED = 5000
+"""Of a label with more filed jobs these are looked for among all others of their namespace."""
+
 
 class JobLists:
     """Each list is in order of creation: one of all jobs, one of each namespace and one of each label's value."""
 
-    def __init__(self) -> None:
+    def __init__(self, filed: JobIndex) -> None:
+        self._filed = filed
         self._all = _no_jobs()
         self._of_namespace: dict[str, SortedItems[JobEntry]] = {}
         self._of_label: dict[tuple[str, str], SortedItems[JobEntry]] = {}
@@ -51,16 +63,16 @@ class JobLists:
             _take(self._of_label, label, entry)
 
     @property
-    def namespaces(self) -> AbstractSet[str]:
+    def namespaces(self) -> set[str]:
         """Those that have jobs."""
-        return self._of_namespace.keys()
+        return self._of_namespace.keys() | self._filed.namespaces.keys()
 
     def count_of(self, namespace: str) -> int:
-        return len(self._of_namespace.get(namespace, ()))
+        return len(self._of_namespace.get(namespace, ())) + self._filed.namespaces.get(namespace, 0)
 
     def find(
         self, namespace: str, conditions: Iterable[Constraint] = (), *, newest_first: bool = True
-    ) -> Iterator[JobEntry]:
+    ) -> Iterator[ListedJob]:
         """The jobs of a namespace, or of all of them, whose labels fulfil the conditions. To be read at once."""
         wanted = tuple(conditions)
         ordered = self.in_order(namespace, wanted, newest_first=newest_first)
@@ -78,8 +90,24 @@ class JobLists:
         *,
         newest_first: bool = False,
         beyond: Key | None = None,
-    ) -> Iterator[JobEntry]:
+    ) -> Iterator[ListedJob]:
         """All jobs of which some may be wanted, from those that come after a place on. To be read at once."""
+        live = self.live_in_order(namespace, conditions, newest_first=newest_first, beyond=beyond)
+        if not self._filed.count:
+            return live
+        wanted = None if namespace == ALL_NAMESPACES else namespace
+        listing = Listing(CREATED, wanted, self._rare_label(conditions), newest_first)
+        return merged(live, self._filed.listed(listing, beyond), _created, newest_first=newest_first)
+
+    def live_in_order(
+        self,
+        namespace: str,
+        conditions: tuple[Constraint, ...] = (),
+        *,
+        newest_first: bool = False,
+        beyond: Key | None = None,
+    ) -> Iterator[JobEntry]:
+        """As `in_order`, of those in memory."""
         found = self._shortest(namespace, conditions)
         if beyond is not None:
             return found.before(beyond) if newest_first else found.beyond(beyond)
@@ -87,27 +115,83 @@ class JobLists:
 
     def of_namespaces(
         self, namespaces: Collection[str], *, newest_first: bool = False, beyond: Key | None = None
-    ) -> Iterator[JobEntry]:
+    ) -> Iterator[ListedJob]:
         """The jobs of these namespaces alone, as `in_order`: nothing of another one is even looked at."""
+        known = self.namespaces
         found = [
             self.in_order(each, newest_first=newest_first, beyond=beyond)
             for each in sorted(namespaces)
-            if each in self._of_namespace
+            if each in known
         ]
         return heapq.merge(*found, key=_created, reverse=newest_first)
+
+    def filed_in(
+        self,
+        order: tuple[str, ...],
+        namespaces: Collection[str] | None,
+        conditions: tuple[Constraint, ...] = (),
+        *,
+        newest_first: bool = False,
+        beyond: Place | None = None,
+    ) -> Iterator[FiledJob]:
+        """Filed jobs in any order, from those that come after a place on; None are all namespaces.
+
+        With conditions some of other namespaces may be among them.
+        """
+        label = self._rare_label(conditions)
+        if label is not None:
+            key = attrgetter(*order)
+            found = sorted(self._filed.listed(Listing(label=label)), key=key, reverse=newest_first)
+            if beyond is None:
+                return iter(found)
+            after = beyond if len(order) > 1 else beyond[0]
+            return (each for each in found if (key(each) < after if newest_first else key(each) > after))
+        if namespaces is None:
+            return self._filed.listed(Listing(order, newest_first=newest_first), beyond)
+        known = sorted(each for each in namespaces if each in self._filed.namespaces)
+        lists = [self._filed.listed(Listing(order, each, newest_first=newest_first), beyond) for each in known]
+        return heapq.merge(*lists, key=attrgetter(*order), reverse=newest_first)
+
+    def _rare_label(self, conditions: tuple[Constraint, ...]) -> tuple[str, str] | None:
+        """The label of the fewest filed jobs that all of them must have, if it is of few."""
+        labels = [(each.key, each.values[0]) for each in conditions if _is_one(each)]
+        counts = [(self._filed.count_of_label(each, FEW_LABELLED + 1), each) for each in labels]
+        count, label = min(counts, default=(FEW_LABELLED + 1, None))
+        return label if count <= FEW_LABELLED else None
 
     def _shortest(self, namespace: str, conditions: tuple[Constraint, ...]) -> SortedItems[JobEntry]:
         """The shortest list that has all of them."""
         lists = [self._all if namespace == ALL_NAMESPACES else self._of_namespace.get(namespace, _no_jobs())]
-        lists += [
-            self._of_label.get((each.key, each.values[0]), _no_jobs())
-            for each in conditions
-            if each.operator in _EQUALS and len(each.values) == 1
-        ]
+        lists += [self._of_label.get((each.key, each.values[0]), _no_jobs()) for each in conditions if _is_one(each)]
         return min(lists, key=len)
 
     def __repr__(self) -> str:
-        return f"<JobLists of {len(self._all)} jobs>"
+        return f"<JobLists of {len(self._all)} jobs in memory, {self._filed!r}>"
+
+
+def _is_one(condition: Constraint) -> bool:
+    """Whether the label has to have one value."""
+    return condition.operator in _EQUALS and len(condition.values) == 1
+
+
+def merged(
+    live: Iterator[L], filed: Iterator[L], key: Callable[[L], tuple[Any, ...]], *, newest_first: bool
+) -> Iterator[L]:
+    """Two lists in order as one. That of the jobs in memory ends long before the other one as a rule."""
+    first = next(live, None)
+    while first is not None:
+        for each in filed:
+            while first is not None and (key(first) > key(each)) is newest_first:
+                yield first
+                first = next(live, None)
+            yield each
+            if first is None:
+                break
+        else:
+            yield first
+            yield from live
+            return
+    yield from filed
 
 
 def _no_jobs() -> SortedItems[JobEntry]:

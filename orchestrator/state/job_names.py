@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from orchestrator.rules.near_names import near_names
 from orchestrator.rules.records import JobRecord
 from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.job_index import JobIndex
 from orchestrator.state.job_lists import JobLists
 from shared.errors import JobAmbiguous, JobNotFound
 from shared.ids import LEAST_BEGINNING, JobId, new_job_id
@@ -16,11 +17,15 @@ def _anything(_namespace: str) -> bool:
 
 
 class JobNames:
-    """`jobs` are those that there are, which the model keeps; what is looked for here may belong to others."""
+    """`jobs` are those that there are, which the model keeps; what is looked for here may belong to others.
 
-    def __init__(self, jobs: Mapping[JobId, JobEntry], lists: JobLists) -> None:
+    Names of filed jobs are in the index, and found as well.
+    """
+
+    def __init__(self, jobs: Mapping[JobId, JobEntry], lists: JobLists, filed: JobIndex) -> None:
         self._jobs = jobs
         self._lists = lists
+        self._filed = filed
         #: But for those of jobs that are called by their ids.
         self._names: dict[tuple[str, str], JobId] = {}
         self._beginnings: dict[str, dict[JobId, None]] = {}
@@ -58,10 +63,27 @@ class JobNames:
         if not begun:
             del self._beginnings[job[:LEAST_BEGINNING]]
 
+    def take_back(self, entry: JobEntry, *, is_named: bool) -> None:
+        """A job is not filed any more."""
+        self.put(entry.id)
+        if is_named:
+            self._names[entry.namespace, entry.name] = entry.id
+        if entry.job.version > 1:
+            for _, token, _ in entry.uses():
+                self.note_token(entry.id, entry.namespace, token)
+
     # ---- reading ------------------------------------------------------------------------------------------------
 
+    def _called(self, namespace: str, name: str) -> JobId | None:
+        """The job with this name, where that is not its id."""
+        return self._names.get((namespace, name)) or self._filed.named(namespace, name)
+
+    def leads_to(self, job: JobId, namespace: str, name: str) -> bool:
+        """Whether this name, which is not its id, is known in memory as that of this job."""
+        return self._names.get((namespace, name)) == job
+
     def named(self, namespace: str, name: str) -> JobId | None:
-        known = self._names.get((namespace, name))
+        known = self._called(namespace, name)
         if known is not None:
             return known
         entry = self._jobs.get(JobId(name))
@@ -72,7 +94,7 @@ class JobNames:
         known = self._jobs.get(new_job_id(token, namespace))
         if known is not None:
             return known
-        job = self._tokens.get((namespace, token))
+        job = self._tokens.get((namespace, token)) or self._filed.of_token(namespace, token)
         return self._jobs.get(job) if job is not None else None
 
     def find(
@@ -87,7 +109,7 @@ class JobNames:
         if whole is not None and sees(whole.namespace):
             return whole
         found = {job for job in self._begun_with(text) if sees(self._jobs[job].namespace)}
-        named = self._names.get((namespace, text)) if sees(namespace) else None
+        named = self._called(namespace, text) if sees(namespace) else None
         if named is not None and named in self._jobs:
             found.add(named)
         if not found:
@@ -98,12 +120,13 @@ class JobNames:
 
     def _begun_with(self, text: str) -> set[JobId]:
         """The jobs whose ids begin so; nothing for a text that is too short to tell."""
-        return {job for job in self._beginnings.get(text[:LEAST_BEGINNING], ()) if job.startswith(text)}
+        live = {job for job in self._beginnings.get(text[:LEAST_BEGINNING], ()) if job.startswith(text)}
+        return live.union(self._filed.begun_with(text)) if len(text) >= LEAST_BEGINNING else live
 
     def _near(self, text: str, namespace: str) -> tuple[str, ...]:
         """Names of jobs that may have been meant; of those that begin alike, the newest."""
         newest = (entry.name for entry in self._lists.find(namespace))
-        return near_names(text, lambda name: self._names.get((namespace, name)) in self._jobs, newest)
+        return near_names(text, lambda name: self._called(namespace, name) in self._jobs, newest)
 
     def __len__(self) -> int:
         return len(self._names) + len(self._beginnings) + len(self._tokens)

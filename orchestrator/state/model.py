@@ -33,9 +33,12 @@ from orchestrator.state.backlog import Backlog
 from orchestrator.state.ended_jobs import EndedJobs
 from orchestrator.state.event_numbers import numbered
 from orchestrator.state.execution_index import ExecutionIndex
-from orchestrator.state.job_entry import JobEntry, Shelf
+from orchestrator.state.folded_job import FEW, FoldedJob, folded, places_of
+from orchestrator.state.job_entry import UNPACKED, JobEntry, Shelf, revisions_of
+from orchestrator.state.job_index import JobIndex
 from orchestrator.state.job_lists import JobLists
 from orchestrator.state.job_names import JobNames
+from orchestrator.state.known_jobs import LEAST_FILED, KnownJobs
 from orchestrator.state.namespaces import Namespaces
 from orchestrator.state.news import News
 from orchestrator.state.schedules import Schedules
@@ -45,23 +48,37 @@ from orchestrator.state.users import Users
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.protocol import subjects
 
-__all__ = ["JobEntry", "Model"]
+__all__ = ["FEW", "JobEntry", "Model"]
 
 MOST_LOADING = 4096
 """How many jobs may wait for their executions while all is read: none of them is packed."""
 
-FEW = 64
-"""Of a job with more executions it is not found out with each of them what follows: that would cost their square."""
-
+_NAMES = "name."
 _KINDS_OF_JOBS = frozenset({"job", "spec", "execution"})
 
 
 class Model:
-    """What is public here is changed here alone, but for what says otherwise, and read by all."""
+    """What is public here is changed here alone, but for what says otherwise, and read by all.
 
-    def __init__(self, *, max_attempts: int, backoff: AttemptBackoff = NO_BACKOFF) -> None:
-        #: Every job of which record and newest specification are there and which is not being forgotten.
-        self.jobs: dict[JobId, JobEntry] = {}
+    `unpacked` is how many jobs that have ended stay in memory as they are. Others are filed in `index`, so many at
+    once.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_attempts: int,
+        backoff: AttemptBackoff = NO_BACKOFF,
+        index: JobIndex | None = None,
+        unpacked: int = UNPACKED,
+        filed_at_once: int = LEAST_FILED,
+    ) -> None:
+        filed = index or JobIndex()
+        self._shelf = Shelf(unpacked, self._put_away)
+        #: Every job of which record and newest specification are there, also those that are filed.
+        self.jobs = KnownJobs(
+            filed, self._shelf, at_once=filed_at_once, may_go=self._may_be_filed, on_filed=self._on_filed
+        )
         #: What each registered node said of itself last, and what users say about it.
         self.nodes: dict[NodeId, NodeRecord] = {}
         #: Which public key each node id belongs to, and what is allowed to it.
@@ -73,7 +90,7 @@ class Model:
         #: Who may use the APIs, and by which keys they are known.
         self.users = Users()
         #: Executions by their ids, by the nodes on which they are placed, and by their states.
-        self.executions = ExecutionIndex()
+        self.executions = ExecutionIndex(filed)
         #: What the executions of each namespace hold, and what it has a right to.
         self.namespaces = Namespaces()
         #: Secrets of tasks, as they are stored.
@@ -89,9 +106,9 @@ class Model:
         #: The revision up to which all was fed in order: an older record that is not known has been removed.
         self.followed = 0
         #: Jobs in the orders in which they are listed.
-        self.lists = JobLists()
+        self.lists = JobLists(filed)
         #: Which job is meant by a name, the beginning of an id, or an idempotency token.
-        self.names = JobNames(self.jobs, self.lists)
+        self.names = JobNames(self.jobs, self.lists, filed)
         #: Who waits for changes of jobs.
         self.news = News()
         #: What the leader has to do about jobs.
@@ -99,16 +116,18 @@ class Model:
         #: Which jobs are schedules, and which are runs of them.
         self.schedules = Schedules(self.jobs)
         #: Which jobs have ended, and what of them waits to be cleared away.
-        self.endings = EndedJobs()
+        self.endings = EndedJobs(filed, self._hold)
         #: Set by whoever has changed what follows for jobs or nodes; cleared by the scheduler, before it looks.
         self.wake = asyncio.Event()
         #: How often a part is tried, where its failure is worth another try.
         self.max_attempts = max_attempts
         self._backoff = backoff
-        self._shelf = Shelf()
+        self._filed = filed
+        #: Jobs that are to be filed before the next change.
+        self._due: list[JobEntry] = []
         #: Of all records that belong to no job.
         self._revisions: dict[str, int] = {}
-        #: Every job of which anything is stored, also where a part of it is missing.
+        #: Every job in memory of which anything is stored, also where a part of it is missing.
         self._entries: dict[JobId, JobEntry] = {}
         #: Jobs about which it is to be found out yet what follows from their records.
         self._put_off: dict[JobId, JobEntry] = {}
@@ -128,6 +147,8 @@ class Model:
 
     def take_in(self, key: str, record: Record, revision: int) -> None:
         """As `apply`, of a revision that is news."""
+        if self._due:
+            self._file_due()
         match record:
             case JobRecord():
                 self._apply_job(numbered(record, revision), revision)
@@ -150,6 +171,7 @@ class Model:
             case ExecutionRecord():
                 self._apply_execution(key, numbered(record, revision), revision)
             case _:
+                self._hold_name(key)
                 self._revisions[key] = revision
                 self._apply_other(key, record)
 
@@ -193,15 +215,15 @@ class Model:
         """The revision that an update of this record must name; 0 if there is none."""
         kind, _, rest = key.partition(".")
         if kind not in _KINDS_OF_JOBS:
-            return self._revisions.get(key, 0)
+            return self._revisions.get(key) or self._filed_name(key)[1]
         job, _, part = rest.partition(".")
         entry = self._entries.get(JobId(job))
         if entry is None:
-            return 0
+            return self._filed.revision_of(JobId(job), part)
         return entry.records.revisions.get(part, 0) if part else entry.revision
 
     def _entry(self, job: JobId) -> JobEntry:
-        known = self._entries.get(job)
+        known = self._hold(job)
         if known is None:
             known = self._entries[job] = JobEntry(job, self._shelf)
         return known
@@ -238,7 +260,7 @@ class Model:
 
     def _refresh_soon(self, entry: JobEntry, modified: int) -> None:
         """At once, or for many changes of a large job together: when somebody asks, or before anything is decided."""
-        if len(entry.executions) <= FEW or entry.id not in self.jobs:
+        if len(entry.executions) <= FEW or entry.id not in self.jobs.live:
             self._refresh(entry)
             return
         entry.modified = max(entry.modified, modified)
@@ -249,6 +271,7 @@ class Model:
 
     def find_out(self) -> None:
         """What was put off, before what follows from all jobs is looked at."""
+        self._file_due()
         while self._put_off:
             _, entry = self._put_off.popitem()
             if entry.put_off is not None:
@@ -276,9 +299,9 @@ class Model:
             self._loading.pop(entry.id, None)
         job = entry.id
         entry.refresh(max_attempts=self.max_attempts, backoff=self._backoff)
-        is_new = job not in self.jobs
+        is_new = job not in self.jobs.live
         if is_new:
-            self.jobs[job] = entry
+            self.jobs.live[job] = entry
             self.names.put(job)
         self.lists.put(entry, is_new=is_new)
         self.namespaces.note(entry)
@@ -291,6 +314,7 @@ class Model:
         """Put the job where it belongs in the order of ends, out of which it may have been taken."""
         if entry.progress.state.is_terminal:
             self.endings.note_progress(entry.job, entry.progress, entry.executions.values(), len(entry.specs))
+            entry.shelve()
         else:
             self.endings.drop(entry.id)
 
@@ -305,6 +329,8 @@ class Model:
         if (self.revision_of(key) or revision) >= revision:
             return
         kind, _, rest = key.partition(".")
+        if kind in _KINDS_OF_JOBS:
+            self._hold(JobId(rest.partition(".")[0]))
         match kind:
             case "job":
                 self._forget_job(JobId(rest))
@@ -313,6 +339,7 @@ class Model:
             case "execution":
                 self._forget_execution(JobId(rest.partition(".")[0]), rest)
             case _:
+                self._hold_name(key)
                 del self._revisions[key]
                 self._forget_other(kind, rest)
 
@@ -346,6 +373,9 @@ class Model:
         yield from self._revisions.items()
         for entry in self._entries.values():
             yield from entry.revisions()
+        yield from self._filed.name_revisions()
+        for job, revision, revisions in self._filed.all_revisions():
+            yield from revisions_of(job, revision, revisions)
 
     def _forget_job(self, job: JobId) -> None:
         self._withdraw(job)
@@ -385,7 +415,7 @@ class Model:
 
     def _withdraw(self, job: JobId) -> None:
         """It is not a job any more that anybody sees."""
-        entry = self.jobs.pop(job, None)
+        entry = self.jobs.live.pop(job, None)
         if entry is None:
             return
         self.names.drop(job, entry.namespace, entry.job.name, [token for _, token, _ in entry.uses()])
@@ -408,9 +438,98 @@ class Model:
             self.endings.forget_stray(entry.id)
             del self._entries[entry.id]
 
+    # ---- filing -----------------------------------------------------------------------------------------------------
+
+    def _put_away(self, entry: JobEntry) -> None:
+        """It has ended, and nobody has looked at it for a while. That may be found in the middle of a change."""
+        if self.jobs.live.get(entry.id) is entry:
+            self._due.append(entry)
+
+    def _file_due(self) -> None:
+        while self._due:
+            self._file(self._due.pop())
+
+    def _file(self, entry: JobEntry) -> None:
+        job = entry.id
+        if self.jobs.live.get(job) is not entry or (not entry.is_packed and not entry.is_quiet):
+            return
+        key = _name_key(entry)
+        found = folded(
+            entry,
+            published=self.endings.published.instant_of(job) is not None,
+            name_key=key,
+            name_revision=self._revisions.get(key, 0),
+            is_named=self.names.leads_to(job, entry.namespace, entry.name),
+        )
+        if found is not None and self._may_be_filed(entry, found):
+            self.jobs.file(entry, found)
+
+    def _may_be_filed(self, entry: JobEntry, found: FoldedJob) -> bool:
+        """Whether nothing is to be done about it, now or soon, and nothing has become of it since it was folded."""
+        job = entry.id
+        return (
+            entry.packed is found.packed
+            and self.jobs.live.get(job) is entry
+            and self.endings.ended.instant_of(job) == found.modified
+            and job not in self.endings.crowded
+            and self._revisions.get(found.name_key, 0) == found.name_revision
+            and self.names.leads_to(job, entry.namespace, entry.name) == found.is_named
+        )
+
+    def _on_filed(self, entry: JobEntry, found: FoldedJob) -> None:
+        job = entry.id
+        del self._entries[job]
+        self._revisions.pop(found.name_key, None)
+        self.names.drop(job, entry.namespace, entry.name, found.tokens)
+        self.lists.drop(entry)
+        self.endings.drop(job)
+        for execution, _ in found.executions:
+            self.executions.file(execution)
+
+    def _hold(self, job: JobId) -> JobEntry | None:
+        """A job in memory, to be changed; None where nothing of it is stored."""
+        known = self._entries.get(job)
+        if known is not None:
+            return known
+        entry = self.jobs.get(job)
+        if entry is None:
+            return None
+        key = _name_key(entry)
+        is_named = self.names.named(entry.namespace, entry.name) == job != entry.name
+        named_by, revision = self._filed_name(key)
+        self.jobs.take_back(entry)
+        self._entries[job] = entry
+        if named_by == job:
+            self._revisions[key] = revision
+        self.names.take_back(entry, is_named=is_named)
+        self.lists.put(entry, is_new=True)
+        for execution, place in places_of(entry.records):
+            self.executions.take_back(execution, place)
+        self.note_ending(entry)
+        return entry
+
+    def _filed_name(self, key: str) -> tuple[JobId | None, int]:
+        """Which filed job is called so, and the revision of the record by which it is; 0 where there is none."""
+        if not key.startswith(_NAMES) or not self._filed.count:
+            return None, 0
+        try:
+            name = subjects.name_of(key)
+        except ValueError:  # it was not written by Tarpon
+            return None, 0
+        return self._filed.with_name_record(*name) or (None, 0)
+
+    def _hold_name(self, key: str) -> None:
+        """Have the job in memory with which the record of a name is kept."""
+        if key not in self._revisions:
+            job, _ = self._filed_name(key)
+            if job is not None:
+                self._hold(job)
+
+    # ---- what is left ------------------------------------------------------------------------------------------------
+
     def stored_parts(self, job: JobId) -> tuple[str, ...]:
         """The keys of all that is stored of a job but for its record: its executions, its name, its versions."""
-        entry = self._entries.get(job)
+        entry = self.stored_job(job)
         if entry is None:
             return ()
         keys = [subjects.execution_record(each) for each in entry.executions]
@@ -421,7 +540,7 @@ class Model:
 
     def stored_job(self, job: JobId) -> JobEntry | None:
         """The job, also where a part of it is gone."""
-        return self._entries.get(job)
+        return self._entries.get(job) or self.jobs.get(job)
 
     def hear(self, key: str, revision: int) -> None:
         """Take in that whoever follows all records has come to this one: its job has news once that is settled."""
@@ -435,7 +554,7 @@ class Model:
     def execution(self, execution: ExecutionId) -> ExecutionRecord | None:
         known = self.executions.place_of(execution)
         job, _, is_key = known.partition(".")
-        entry = self._entries.get(JobId(job))
+        entry = self.stored_job(JobId(job)) if known else None
         if entry is None:
             return None
         return entry.executions.get(known) if is_key else entry.execution(execution)
@@ -447,14 +566,15 @@ class Model:
 
     def may_hold(self, record: ExecutionRecord) -> bool:
         """Whether the node of this execution may know of it, by what is allowed to the node now."""
-        binding, entry = self.bindings.get(record.node_id), self._entries.get(record.job_id)
+        binding = self.bindings.get(record.node_id)
         if binding is None or not (binding.namespaces or binding.unapproved):
             return True
+        entry = self.stored_job(record.job_id)
         return not binding.unapproved and entry is not None and binding.serves(entry.namespace)
 
     def is_surplus(self, record: ExecutionRecord) -> bool:
         """Whether it is to be stopped, though its record may not say so yet."""
-        entry = self._entries.get(record.job_id)
+        entry = self._entries.get(record.job_id)  # of a filed job nothing runs
         return entry is not None and any(each.id == record.id for each in entry.progress.surplus)
 
     def pending_jobs(self, blocked: Container[object] = ()) -> dict[str, Iterator[JobEntry]]:
@@ -468,3 +588,8 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<Model of {len(self.jobs)} jobs and {len(self.nodes)} nodes>"
+
+
+def _name_key(entry: JobEntry) -> str:
+    """The key of the record by which the job has its name; empty where it is called by its id."""
+    return subjects.name_record(entry.namespace, entry.name) if entry.name != entry.id else ""

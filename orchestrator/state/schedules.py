@@ -110,11 +110,11 @@ class Schedules:
         """How many are not stopped."""
         return len(self._namespaces)
 
-    def runs(self, schedule: JobId) -> list[JobEntry]:
-        """Those that there are still, as they were due, the newest first."""
+    def runs(self, schedule: JobId) -> Iterator[JobEntry]:
+        """Those that there are still, as they were due, the newest first. Each is read when it is its turn."""
         due = self._runs.get(schedule, {})
         found = sorted(due, key=lambda job: (due[job], job), reverse=True)
-        return [self._jobs[job] for job in found if job in self._jobs]
+        return (entry for job in found if (entry := self._jobs.get(job)) is not None)
 
     def newest(self, schedule: JobId) -> JobEntry | None:
         due = self._runs.get(schedule)

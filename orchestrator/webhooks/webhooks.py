@@ -32,7 +32,6 @@ _log = logging.getLogger(__name__)
 STORE_SECONDS = 2.0
 STOP_SECONDS = 1.0
 RETRY_SECONDS = 0.5
-LOOKED_AT_ONCE = 1000
 
 
 class Webhooks:
@@ -59,7 +58,7 @@ class Webhooks:
             begun = last_number(self._model.news.settled)
             async with guarded_session(allowed, trust) as http:
                 receivers = [self._receiver(url, http, sent.get(_key(url), begun)) for url in self._settings.urls]
-                await self._catch_up(receivers)
+                await self._catch_up(receivers, after=min((each.sent_up_to for each in receivers), default=begun))
                 for receiver in receivers:
                     receiver.reach(begun)
                 sending = {f"webhooks {number}": each.run() for number, each in enumerate(receivers)}
@@ -85,12 +84,11 @@ class Webhooks:
             sent_up_to=sent_up_to,
         )
 
-    async def _catch_up(self, receivers: Sequence[Receiver]) -> None:
-        """What ended while nobody told it."""
-        for number, entry in enumerate(list(self._model.jobs.values())):
-            if number % LOOKED_AT_ONCE == 0:
-                await asyncio.sleep(0)
-            self._tell(receivers, [entry])
+    async def _catch_up(self, receivers: Sequence[Receiver], *, after: int) -> None:
+        """What ended while nobody told it, of the end with this number the last was told."""
+        for jobs in self._model.jobs.ended_after(after):
+            await asyncio.sleep(0)
+            self._tell(receivers, [entry for job in jobs if (entry := self._model.jobs.get(job)) is not None])
 
     def _tell(self, receivers: Sequence[Receiver], entries: Sequence[JobEntry]) -> None:
         for entry in entries:

@@ -195,6 +195,12 @@ def name_record(namespace: str, name: str) -> str:
     return f"name.{_token(namespace)}.{_token(name)}"
 
 
+def name_of(key: str) -> tuple[str, str]:
+    """The namespace and the name whose record has this key. Raises ValueError."""
+    _, namespace, name = key.split(".")
+    return _text(namespace), _text(name)
+
+
 def job_record(job: JobId) -> str:
     return f"job.{job}"
 

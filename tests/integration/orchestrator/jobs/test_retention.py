@@ -133,7 +133,7 @@ class TestDeletedJobs:
             answer = await running.ask(f"{JOBS}/{job}/record", "DELETE")
             assert (answer.status, answer.json) == (200, {"JobID": job, "Deleted": True})
             await eventually(lambda: not store.model._entries)
-            assert (store.model.jobs, len(store.model.names), store.model.backlog.job_states.total()) == ({}, 0, 0)
+            assert (len(store.model.jobs), len(store.model.names), store.model.backlog.job_states.total()) == (0, 0, 0)
             assert not [key for key in store.model._revisions if job in key or key.startswith("name.")]
         async with another(running) as later:
             assert not later.model._entries

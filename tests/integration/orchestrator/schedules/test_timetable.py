@@ -66,7 +66,7 @@ class Leader:
     @property
     def runs(self) -> list[JobEntry]:
         (schedule,) = self.desk.model.schedules.live.get("default") or self.desk.model.jobs
-        return self.desk.model.schedules.runs(schedule)
+        return list(self.desk.model.schedules.runs(schedule))
 
     def schedule(self, name: str = "nightly") -> JobEntry:
         return self.desk.model.names.find(name)

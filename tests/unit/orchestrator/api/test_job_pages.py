@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from orchestrator.api.job_filters import JobFilter, job_filter
 from orchestrator.api.job_pages import MOST_LOOKED_AT, JobWindow, job_page, job_window
 from orchestrator.state.job_entry import JobEntry, Shelf
-from orchestrator.state.job_lists import JobLists
+from orchestrator.state.job_index import JobIndex
+from orchestrator.state.job_lists import JobLists, ListedJob
 from shared.errors import InvalidInput
 from shared.ids import JobId
 from shared.jobs.states import JobState
@@ -26,7 +27,7 @@ def entry(number: int, *, created: int | None = None, name: str = "") -> JobEntr
 
 
 def listed(*entries: JobEntry) -> JobLists:
-    lists = JobLists()
+    lists = JobLists(JobIndex())
     for each in entries:
         lists.put(each, is_new=True)
     return lists
@@ -36,7 +37,7 @@ def part(token: str = "", *, sort_by: str = "", descending: bool = False, limit:
     return job_window(sort_by=sort_by, descending=descending, limit=limit, token=token)
 
 
-def numbers(entries: list[JobEntry]) -> list[int]:
+def numbers(entries: list[ListedJob]) -> list[int]:
     return [int(each.id[2:]) for each in entries]
 
 
@@ -69,7 +70,7 @@ def test_jobs_that_come_meanwhile_neither_repeat_nor_hide_others(sort_by: str) -
     found, token = job_page(lists, ALL, part(sort_by=sort_by, descending=True))
     for number in range(20, 30):
         lists.put(entry(number), is_new=True)
-    lists.drop(found[-1])
+    lists.drop(next(each for each in entries if each is found[-1]))
     while token:
         more, token = job_page(lists, ALL, part(token))
         found += more

@@ -203,7 +203,7 @@ class TestForgetting:
         assert all(not each for each in kept)
         assert not list(model.lists.find("*"))
         assert (len(model.backlog.pending), len(model.backlog.deadlines)) == (0, 0)
-        assert (model.backlog.job_states.total(), model.executions.states.total(), len(model.endings.ended)) == (
+        assert (model.backlog.job_states.total(), model.executions.states.total(), model.endings.count) == (
             0,
             0,
             0,

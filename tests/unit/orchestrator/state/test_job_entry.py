@@ -137,6 +137,7 @@ def test_an_exit_code_beyond_any_bound_keeps_its_own_job_alone_from_being_packed
         record = msgspec.structs.replace(execution(ExecutionState.COMPLETED), id=new_execution_id(key), job_id=job)
         odd = msgspec.structs.replace(record, output=output) if number < 40 else record
         model.apply(subjects.execution_record(key), odd, 2 * number + 2)
+    model.find_out()
     assert len(model.jobs) == UNPACKED + 80
     assert model.backlog.job_states[JobState.COMPLETED] == UNPACKED + 80
     assert [model.jobs[JobId(f"j-{number}")].is_packed for number in (0, 39, 40, 79, 80)] == [

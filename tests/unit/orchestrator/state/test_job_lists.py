@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from orchestrator.rules.label_selectors import matches, selector
 from orchestrator.state.job_entry import JobEntry, Shelf
+from orchestrator.state.job_index import JobIndex
 from orchestrator.state.job_lists import JobLists
 from shared.ids import JobId
 
@@ -24,7 +25,7 @@ def entry(number: int, created: int, namespace: str, its_labels: dict[str, str])
 def test_what_is_found_is_what_a_look_at_every_job_would_find(
     jobs: list[tuple[int, str, dict[str, str], dict[str, str]]], text: str, namespace: str, data: st.DataObject
 ) -> None:
-    lists, known = JobLists(), []
+    lists, known = JobLists(JobIndex()), []
     for number, (created, where, before, after) in enumerate(jobs):
         made = entry(number, created, where, before)
         lists.put(made, is_new=True)
@@ -45,14 +46,14 @@ def test_what_is_found_is_what_a_look_at_every_job_would_find(
 
 @pytest.mark.parametrize("text", ["team=none", "team=a"])
 def test_a_label_of_few_jobs_is_found_without_a_look_at_the_others(text: str) -> None:
-    lists = JobLists()
+    lists = JobLists(JobIndex())
     for number in range(100):
         lists.put(entry(number, number, "one", {"team": "a"} if number == 50 else {"team": "b"}), is_new=True)
     assert len(lists._shortest("*", selector([text]))) == (text == "team=a")
 
 
 def test_nothing_is_left_of_jobs_that_have_gone() -> None:
-    lists, made = JobLists(), entry(1, 1, "one", {"team": "a"})
+    lists, made = JobLists(JobIndex()), entry(1, 1, "one", {"team": "a"})
     lists.put(made, is_new=True)
     lists.drop(made)
     assert (lists._of_namespace, lists._of_label, lists._labels) == ({}, {}, {})

@@ -310,7 +310,7 @@ class TestFinding:
         feed = Feed()
         for name, at in (("j-1", 5), ("j-2", 7), ("j-3", 5)):
             feed.submit(job(name, at=at))
-        assert [entry.job.id for entry in feed.model.lists.find("*")] == ["j-2", "j-3", "j-1"]
+        assert [entry.id for entry in feed.model.lists.find("*")] == ["j-2", "j-3", "j-1"]
 
 
 class TestWatching:

@@ -1,0 +1,101 @@
+"""Tables of the index of filed jobs, and how its lists are read in order, from any place on."""
+
+from typing import Any, NamedTuple
+
+PRAGMAS = (
+    "PRAGMA page_size = 4096",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = OFF",
+    "PRAGMA cache_size = -8192",
+    "PRAGMA mmap_size = 0",
+    "PRAGMA temp_store = MEMORY",
+)
+"""The file is made anew at each start, so that nothing of it has to survive a power cut. The cache has 8 MiB."""
+
+COLUMNS = "id, namespace, name, created, modified, state, is_schedule, codes, labels"
+"""What lists look at."""
+
+TABLES = """
+CREATE TABLE jobs (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    namespace TEXT NOT NULL,
+    name TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    modified INTEGER NOT NULL,
+    published INTEGER NOT NULL,
+    ended_by INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    is_schedule INTEGER NOT NULL,
+    codes BLOB,
+    labels BLOB,
+    revision INTEGER NOT NULL,
+    revisions BLOB NOT NULL
+);
+CREATE INDEX jobs_created ON jobs (created, id);
+CREATE INDEX jobs_modified ON jobs (modified, created, id);
+CREATE INDEX jobs_of_namespace ON jobs (namespace, created, id);
+CREATE INDEX jobs_of_namespace_modified ON jobs (namespace, modified, created, id);
+CREATE INDEX jobs_of_namespace_id ON jobs (namespace, id);
+CREATE INDEX jobs_published ON jobs (modified, id) WHERE published;
+CREATE TABLE records (number INTEGER PRIMARY KEY, about BLOB NOT NULL, packed BLOB NOT NULL);
+CREATE TABLE executions (id TEXT PRIMARY KEY, place TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE labels (
+    key TEXT NOT NULL, value TEXT NOT NULL, created INTEGER NOT NULL, id TEXT NOT NULL,
+    PRIMARY KEY (key, value, created, id)
+) WITHOUT ROWID;
+CREATE TABLE names (
+    namespace TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, revision INTEGER NOT NULL, is_named INTEGER NOT NULL,
+    PRIMARY KEY (namespace, name, id)
+) WITHOUT ROWID;
+CREATE TABLE tokens (
+    namespace TEXT NOT NULL, token TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (namespace, token, id)
+) WITHOUT ROWID;
+CREATE INDEX tokens_of_job ON tokens (id);
+"""
+
+INSERT_JOB = "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_RECORDS = "INSERT INTO records VALUES (?, ?, ?)"
+INSERT_EXECUTION = "INSERT OR REPLACE INTO executions VALUES (?, ?)"
+INSERT_LABEL = "INSERT INTO labels VALUES (?, ?, ?, ?)"
+INSERT_NAME = "INSERT INTO names VALUES (?, ?, ?, ?, ?)"
+INSERT_TOKEN = "INSERT INTO tokens VALUES (?, ?, ?)"  # noqa: S105  # it is a statement
+
+CREATED, MODIFIED, BY_ID = ("created", "id"), ("modified", "created", "id"), ("id",)
+"""The columns of each order, which together are of one job."""
+
+LARGEST = (1 << 63) - 1
+"""The largest number that a column takes."""
+
+Place = tuple[Any, ...]
+
+
+class Listing(NamedTuple):
+    """Jobs in an order: all, those of a namespace, or those with a label, in order of creation alone."""
+
+    order: tuple[str, ...] = CREATED
+    namespace: str | None = None
+    label: tuple[str, str] | None = None
+    newest_first: bool = False
+
+    def query(self, beyond: Place | None) -> tuple[str, list[Any]]:
+        """A statement that ends with how many rows are wanted, and what is bound to it before that."""
+        columns, order = COLUMNS, ", ".join(self.order)
+        table, conditions, bound = "jobs", list[str](), list[Any]()
+        if self.label is not None:
+            columns = ", ".join(f"jobs.{each}" for each in COLUMNS.split(", "))
+            order = ", ".join(f"found.{each}" for each in self.order)
+            table = "labels AS found CROSS JOIN jobs ON jobs.id = found.id"
+            conditions.append("found.key = ? AND found.value = ?")
+            bound += self.label
+        elif self.namespace is not None:
+            conditions.append("namespace = ?")
+            bound.append(self.namespace)
+        if beyond is not None:
+            holes = ", ".join("?" * len(self.order))
+            conditions.append(f"({order}) {'<' if self.newest_first else '>'} ({holes})")
+            bound += [min(each, LARGEST) if isinstance(each, int) else each for each in beyond]
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        falling = " DESC" if self.newest_first else ""
+        ordered = ", ".join(each + falling for each in order.split(", "))
+        return f"SELECT {columns} FROM {table} {where} ORDER BY {ordered} LIMIT ?", bound  # noqa: S608  # no text of others
