@@ -137,7 +137,8 @@ def run_of_view(job: JobRecord) -> RunOfView | UnsetType:
 
 def chain_view(model: Model, entry: JobEntry) -> ChainView:
     """The jobs on both sides of this one. What was needed and is gone has no state."""
-    followers = list(model.backlog.chains.followers(entry.id))
+    chains = model.backlog.chains
+    followers = islice(chains.followers(entry.id), MOST_FOLLOWERS)
     needs = ((each, model.jobs.get(each.job)) for each in entry.needs)
     return ChainView(
         needs=tuple(
@@ -152,9 +153,9 @@ def chain_view(model: Model, entry: JobEntry) -> ChainView:
         ),
         needed_by=tuple(
             ChainLink(job_id=each.id, name=each.job.name, state=_state_of(model, each, each.job.version))
-            for each in followers[:MOST_FOLLOWERS]
+            for each in followers
         ),
-        needed_by_total=len(followers),
+        needed_by_total=chains.follower_count(entry.id),
     )
 
 

@@ -55,9 +55,12 @@ class Chains:
         return job in self._needs or job in self._followers
 
     def followers(self, job: JobId) -> Iterator[JobEntry]:
-        """The jobs whose newest versions need this one, also those that have ended."""
+        """The jobs whose newest versions need this one, also ended ones. Each is read when it is its turn."""
         known = (self._jobs.get(each) for each in tuple(self._followers.get(job, ())))
         return (each for each in known if each is not None)
+
+    def follower_count(self, job: JobId) -> int:
+        return len(self._followers.get(job, ()))
 
     def live_followers(self, job: JobId) -> Iterator[JobEntry]:
         """Those of them that have not ended, for which no filed job has to be read."""

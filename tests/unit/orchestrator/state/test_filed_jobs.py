@@ -18,6 +18,7 @@ from orchestrator.rules.pinned_needs import PinnedNeed
 from orchestrator.rules.records import NameRecord, Record, Removal, Replaced, SpecRecord
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.job_index import JobIndex, JobIndexNotWritable
+from orchestrator.state.known_jobs import LOOKED_AT_ONCE
 from orchestrator.state.model import Model
 from shared.errors import JobAmbiguous, JobNotFound
 from shared.ids import JobId, execution_key, new_execution_id
@@ -336,11 +337,12 @@ def test_a_record_that_is_known_of_a_filed_job_is_no_news() -> None:
 
 def test_what_ended_or_changed_since_is_found_among_filed_jobs_and_others() -> None:
     model = Model(max_attempts=1, unpacked=1, filed_at_once=1)
-    jobs = [whole_job(model, number) for number in range(6)]
+    jobs = [whole_job(model, number) for number in range(LOOKED_AT_ONCE + 6)]
     assert len(model.jobs.live) == 1
     found = {job for some in model.jobs.changed_since(4) for job in some}
     assert found >= set(jobs[3:])
     assert jobs[0] not in found
+    assert all(len(some) <= LOOKED_AT_ONCE for some in model.jobs.changed_since(0)), "others have their turn in between"
     ends = sorted(model.jobs[job].ended_by for job in jobs)
     assert {job for some in model.jobs.ended_after(ends[0] - 1) for job in some} == set(jobs)
 
