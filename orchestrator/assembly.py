@@ -29,7 +29,7 @@ from orchestrator.rules.attempts import AttemptBackoff
 from orchestrator.s3.locations import Locations
 from orchestrator.schedules.changes import ScheduleChanges
 from orchestrator.schedules.runs import ScheduledRuns
-from orchestrator.state.job_index import JobIndex
+from orchestrator.state.filing.job_index import JobIndex
 from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store

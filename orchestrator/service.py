@@ -42,7 +42,7 @@ from orchestrator.nodes.disconnections import Disconnections
 from orchestrator.nodes.heartbeats import take_heartbeats
 from orchestrator.s3.bucket import Bucket
 from orchestrator.s3.locations import Locations, location_of
-from orchestrator.state.job_index import JobIndex
+from orchestrator.state.filing.job_index import JobIndex
 from orchestrator.state.model import Model
 from orchestrator.storage import incarnation
 from orchestrator.storage.lease import CALL_SECONDS

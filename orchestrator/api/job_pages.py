@@ -15,7 +15,7 @@ import msgspec
 
 from orchestrator.api.job_filters import JobFilter
 from orchestrator.api.paging import MAX_PAGE, decoded, not_a_token, plain
-from orchestrator.state.job_index_tables import BY_ID, MODIFIED
+from orchestrator.state.filing.job_index_tables import BY_ID, MODIFIED
 from orchestrator.state.job_lists import JobLists, ListedJob, merged
 from orchestrator.state.sorted_items import Key
 from shared.errors import InvalidInput

@@ -11,8 +11,8 @@ from orchestrator.rules.attempts import AttemptBackoff, waits_until
 from orchestrator.rules.fleet import shape_of
 from orchestrator.state.by_instant import ByInstant
 from orchestrator.state.chains import Chains
+from orchestrator.state.filing.known_jobs import KnownJobs
 from orchestrator.state.job_entry import JobEntry
-from orchestrator.state.known_jobs import KnownJobs
 from orchestrator.state.news import News
 from orchestrator.state.waiting_jobs import WaitingJobs
 from shared.ids import JobId

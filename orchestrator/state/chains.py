@@ -6,8 +6,8 @@ It follows from the jobs, as the backlog does, so that whoever leads finds the s
 from collections.abc import Iterator
 
 from orchestrator.rules.pinned_needs import InVain, Met, NeededVersion, PinnedNeed, verdict, waits_for
+from orchestrator.state.filing.known_jobs import KnownJobs
 from orchestrator.state.job_entry import JobEntry
-from orchestrator.state.known_jobs import KnownJobs
 from shared.ids import JobId
 from shared.jobs.states import ExecutionState, JobState
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from orchestrator.rules.job_progress import Progress
 from orchestrator.rules.records import ExecutionRecord, JobRecord
 from orchestrator.state.by_instant import ByInstant
-from orchestrator.state.job_index import JobIndex
+from orchestrator.state.filing.job_index import JobIndex
 from shared.ids import ExecutionId, JobId
 
 VERSIONS_KEPT = 100

@@ -3,13 +3,13 @@
 from collections import Counter
 
 from orchestrator.rules.records import ExecutionRecord
-from orchestrator.state.job_index import JobIndex
+from orchestrator.state.filing.job_index import JobIndex
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.states import ExecutionState
 
 
 class ExecutionIndex:
-    """Those of filed jobs are found too, by their ids (orchestrator/state/job_index.py)."""
+    """Those of filed jobs are found too, by their ids (orchestrator/state/filing/job_index.py)."""
 
     def __init__(self, filed: JobIndex) -> None:
         #: Executions that have not ended, by the node on which they are placed.

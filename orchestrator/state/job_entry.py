@@ -1,7 +1,7 @@
 """One job with everything that belongs to it, in little memory once it has ended.
 
 A job that has ended is packed: its records become one string of bytes, which whoever looks at it unpacks. Those that
-were looked at last stay unpacked for a while. Then they are filed (orchestrator/state/known_jobs.py).
+were looked at last stay unpacked for a while. Then they are filed (orchestrator/state/filing/known_jobs.py).
 """
 
 import asyncio

@@ -9,9 +9,9 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from orchestrator.rules.label_selectors import matches
+from orchestrator.state.filing.job_index import FiledJob, JobIndex
+from orchestrator.state.filing.job_index_tables import CREATED, JobListing, Place
 from orchestrator.state.job_entry import JobEntry
-from orchestrator.state.job_index import FiledJob, JobIndex
-from orchestrator.state.job_index_tables import CREATED, Listing, Place
 from orchestrator.state.sorted_items import Key, SortedItems
 from shared.jobs.namespaces import ALL_NAMESPACES
 from shared.jobs.spec import Constraint
@@ -96,7 +96,7 @@ class JobLists:
         if not self._filed.count:
             return live
         wanted = None if namespace == ALL_NAMESPACES else namespace
-        listing = Listing(CREATED, wanted, self._rare_label(conditions), newest_first)
+        listing = JobListing(CREATED, wanted, self._rare_label(conditions), newest_first)
         return merged(live, self._filed.listed(listing, beyond), _created, newest_first=newest_first)
 
     def live_in_order(
@@ -141,15 +141,15 @@ class JobLists:
         label = self._rare_label(conditions)
         if label is not None:
             key = attrgetter(*order)
-            found = sorted(self._filed.listed(Listing(label=label)), key=key, reverse=newest_first)
+            found = sorted(self._filed.listed(JobListing(label=label)), key=key, reverse=newest_first)
             if beyond is None:
                 return iter(found)
             after = beyond if len(order) > 1 else beyond[0]
             return (each for each in found if (key(each) < after if newest_first else key(each) > after))
         if namespaces is None:
-            return self._filed.listed(Listing(order, newest_first=newest_first), beyond)
+            return self._filed.listed(JobListing(order, newest_first=newest_first), beyond)
         known = sorted(each for each in namespaces if each in self._filed.namespaces)
-        lists = [self._filed.listed(Listing(order, each, newest_first=newest_first), beyond) for each in known]
+        lists = [self._filed.listed(JobListing(order, each, newest_first=newest_first), beyond) for each in known]
         return heapq.merge(*lists, key=attrgetter(*order), reverse=newest_first)
 
     def _rare_label(self, conditions: tuple[Constraint, ...]) -> tuple[str, str] | None:

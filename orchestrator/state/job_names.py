@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from orchestrator.rules.near_names import near_names
 from orchestrator.rules.records import JobRecord
+from orchestrator.state.filing.job_index import JobIndex
 from orchestrator.state.job_entry import JobEntry
-from orchestrator.state.job_index import JobIndex
 from orchestrator.state.job_lists import JobLists
 from shared.errors import JobAmbiguous, JobNotFound
 from shared.ids import LEAST_BEGINNING, JobId, new_job_id

@@ -33,12 +33,12 @@ from orchestrator.state.backlog import Backlog
 from orchestrator.state.ended_jobs import EndedJobs
 from orchestrator.state.event_numbers import numbered
 from orchestrator.state.execution_index import ExecutionIndex
-from orchestrator.state.folded_job import FEW, FoldedJob, folded, places_of
+from orchestrator.state.filing.folded_job import FEW, FoldedJob, folded, places_of
+from orchestrator.state.filing.job_index import JobIndex
+from orchestrator.state.filing.known_jobs import LEAST_FILED, KnownJobs
 from orchestrator.state.job_entry import UNPACKED, JobEntry, Shelf, revisions_of
-from orchestrator.state.job_index import JobIndex
 from orchestrator.state.job_lists import JobLists
 from orchestrator.state.job_names import JobNames
-from orchestrator.state.known_jobs import LEAST_FILED, KnownJobs
 from orchestrator.state.namespaces import Namespaces
 from orchestrator.state.news import News
 from orchestrator.state.schedules import Schedules

@@ -95,6 +95,7 @@ RETRYABLE = {
     "JobDeleted": False,
     "JobEnded": False,
     "JobFailed": False,
+    "JobIndexNotWritable": True,
     "JobNeeded": False,
     "JobNotEnded": False,
     "JobNotFound": False,

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from orchestrator.api.job_filters import JobFilter, job_filter
 from orchestrator.api.job_pages import MOST_LOOKED_AT, JobWindow, job_page, job_window
+from orchestrator.state.filing.job_index import JobIndex
 from orchestrator.state.job_entry import JobEntry, Shelf
-from orchestrator.state.job_index import JobIndex
 from orchestrator.state.job_lists import JobLists, ListedJob
 from shared.errors import InvalidInput
 from shared.ids import JobId

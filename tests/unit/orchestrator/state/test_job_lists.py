@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.rules.label_selectors import matches, selector
+from orchestrator.state.filing.job_index import JobIndex
 from orchestrator.state.job_entry import JobEntry, Shelf
-from orchestrator.state.job_index import JobIndex
 from orchestrator.state.job_lists import JobLists
 from shared.ids import JobId
 

@@ -16,9 +16,9 @@ from orchestrator.jobs import views
 from orchestrator.rules.location import Location
 from orchestrator.rules.pinned_needs import PinnedNeed
 from orchestrator.rules.records import NameRecord, Record, Removal, Replaced, SpecRecord
+from orchestrator.state.filing.job_index import JobIndex, JobIndexNotWritable
+from orchestrator.state.filing.known_jobs import LOOKED_AT_ONCE
 from orchestrator.state.job_entry import JobEntry
-from orchestrator.state.job_index import JobIndex, JobIndexNotWritable
-from orchestrator.state.known_jobs import LOOKED_AT_ONCE
 from orchestrator.state.model import Model
 from shared.errors import JobAmbiguous, JobNotFound
 from shared.ids import JobId, execution_key, new_execution_id

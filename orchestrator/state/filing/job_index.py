@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from orchestrator.state.folded_job import FoldedJob
-from orchestrator.state.job_entry import ExitCodes
-from orchestrator.state.job_index_tables import (
+from orchestrator.state.filing.folded_job import FoldedJob
+from orchestrator.state.filing.job_index_tables import (
     INSERT_EXECUTION,
     INSERT_JOB,
     INSERT_LABEL,
@@ -26,9 +25,10 @@ from orchestrator.state.job_index_tables import (
     INSERT_TOKEN,
     PRAGMAS,
     TABLES,
-    Listing,
+    JobListing,
     Place,
 )
+from orchestrator.state.job_entry import ExitCodes
 from shared.errors import Unavailable
 from shared.ids import ExecutionId, JobId, new_execution_id
 from shared.jobs.states import JobState
@@ -238,7 +238,7 @@ class JobIndex:
 
     # ---- lists --------------------------------------------------------------------------------------------------
 
-    def listed(self, listing: Listing, beyond: Place | None = None) -> Iterator[FiledJob]:
+    def listed(self, listing: JobListing, beyond: Place | None = None) -> Iterator[FiledJob]:
         """From the job after a place on. To be read at once."""
         wanted = FIRST_ROWS
         while True:

@@ -1,8 +1,8 @@
 """Known jobs: all that there are by their ids, whether they are in memory or filed.
 
 A job in memory that has ended is filed once nobody has looked at it for a while: it goes to the index on disk
-(orchestrator/state/job_index.py). Whoever asks for it is given it all the same. What changes it takes it back into
-memory first (orchestrator/state/model.py); so a filed job is one that has ended, and does not change.
+(orchestrator/state/filing/job_index.py). Whoever asks for it is given it all the same. What changes it takes it back
+into memory first (orchestrator/state/model.py); so a filed job is one that has ended, and does not change.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,9 +10,9 @@ from itertools import islice
 from weakref import WeakValueDictionary
 
 from orchestrator.state.event_numbers import A_WRITE
-from orchestrator.state.folded_job import FoldedJob, unfolded
+from orchestrator.state.filing.folded_job import FoldedJob, unfolded
+from orchestrator.state.filing.job_index import JobIndex
 from orchestrator.state.job_entry import JobEntry, Shelf
-from orchestrator.state.job_index import JobIndex
 from shared.ids import JobId
 
 LOOKED_AT_ONCE = 64

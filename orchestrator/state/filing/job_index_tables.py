@@ -70,7 +70,7 @@ LARGEST = (1 << 63) - 1
 Place = tuple[Any, ...]
 
 
-class Listing(NamedTuple):
+class JobListing(NamedTuple):
     """Jobs in an order: all, those of a namespace, or those with a label, in order of creation alone."""
 
     order: tuple[str, ...] = CREATED

@@ -6,8 +6,8 @@ import msgspec
 
 from orchestrator.rules.job_progress import Progress
 from orchestrator.rules.pinned_needs import PinnedNeed
+from orchestrator.state.filing.job_index_tables import LARGEST
 from orchestrator.state.job_entry import ExitCodes, JobEntry, JobRecords, Shelf
-from orchestrator.state.job_index_tables import LARGEST
 from shared.ids import ExecutionId, JobId
 from shared.jobs.states import JobState
 
