@@ -29,10 +29,11 @@ STOP_SECONDS = 30.0
 
 
 class Served(NamedTuple):
-    """The port of a server's API, and the variables with which a client is let in."""
+    """The port of a server's API, the variables with which a client is let in, and its process where it is one."""
 
     port: int
     variables: Mapping[str, str] = MappingProxyType({})
+    pid: int = 0
 
 
 def peers() -> Sequence[Peer[ClientBench]]:
@@ -62,7 +63,7 @@ def _bench(start: Callable[[Path, S3Server, TestEngine], AbstractContextManager[
     program = _program()
     folder = Path(tempfile.mkdtemp(prefix="tarpon-matrix-"))
     try:
-        with _engine(folder) as engine:
+        with engine_with_digest(folder) as engine:
             s3 = start_weed(folder / "s3")
             try:
                 with start(folder, s3, engine) as served:
@@ -76,7 +77,7 @@ def _bench(start: Callable[[Path, S3Server, TestEngine], AbstractContextManager[
 
 
 @contextmanager
-def _engine(folder: Path) -> Iterator[TestEngine]:
+def engine_with_digest(folder: Path) -> Iterator[TestEngine]:
     """Its image is in a registry too: the reference asks for a digest, which an image has that was pushed."""
     engine = start_engine()
     try:
@@ -142,7 +143,7 @@ def bacalhau(folder: Path, s3: S3Server, engine: TestEngine) -> Iterator[Served]
     try:
         asks = {**environment, "BACALHAU_API_HOST": HOST, "BACALHAU_API_PORT": str(api)}
         _wait_node(process, _program(), asks, log)
-        yield Served(api)
+        yield Served(api, pid=process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
         try:

@@ -87,12 +87,13 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContainerEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened to a container, and when in nanoseconds. `signal` is its number, if the engine tells that."""
+    """What happened to a container, and when in nanoseconds. Its `signal` or `exit_code`, if the engine tells that."""
 
     name: str
     action: str
     at: int
     signal: str = ""
+    exit_code: str = ""
 
 
 class PullStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -362,6 +363,7 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[ContainerEv
                 action=str(event.get("Action", "")),
                 at=int(event.get("timeNano") or 0),
                 signal=str(told.get("signal", "")),
+                exit_code=str(told.get("exitCode", "")),
             )
 
 

@@ -61,6 +61,8 @@ REMOVE_SECONDS = 90.0
 RESTORED_MODE = 0o755
 KILL_SECONDS = 15.0
 SETTLED_SECONDS = 5.0
+TOLD_AT_ONCE_SECONDS = 0.5
+"""Between the end of the output and the word of the end, mostly milliseconds."""
 EARLY_SECONDS = 3.0
 """Between the end of the output and that of its container; more is odd."""
 _NOT_FOUND = 404
@@ -229,6 +231,9 @@ class ContainerRun:
 
     async def _collect(self) -> RunEnd:
         """Wait for the end of a container that runs, or has ended."""
+        if await self._is_told_to_have_succeeded():
+            self._run.on_over()
+            return Exited(0)
         state = await self._ended()
         if state is not None:
             self._run.on_over()
@@ -242,6 +247,18 @@ class ContainerRun:
             if problem:
                 return problem
         return await self._judged(state)
+
+    async def _is_told_to_have_succeeded(self) -> bool:
+        """As most do; then the engine need not be asked. It may tell nothing, so this is waited for briefly."""
+        if self._was_away or self._run.resumed or not self._facts.tells_ends:
+            return False
+        try:
+            async with asyncio.timeout(TOLD_AT_ONCE_SECONDS):
+                await self._told.has_died.wait()
+        except TimeoutError:
+            return False
+        is_known = self._signals.epoch == self._epoch and not self._told.was_stopped and not self._may_lack_output()
+        return is_known and self._told.exit_code == "0"
 
     def _may_lack_output(self) -> bool:
         """Whether the stream of the output may have broken off before its end, as behind a proxy: it ended long before.

@@ -36,6 +36,8 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Its log does, of long lines."""
     tells_kills: bool = True
     """Whether it tells, mostly, that the kernel has killed something of a container for want of memory."""
+    tells_ends: bool = False
+    """Whether it tells of an end last, after all that has led to it."""
     gpu_driver: str = ""
     """By which name GPUs are asked for; empty where they would not be given, whatever is asked for."""
 
@@ -74,6 +76,7 @@ def facts_of(info: Mapping[str, Any]) -> EngineFacts:
         cpus=max(1, int(info.get("NCPU") or 1)),
         loses_newlines=driver == "local" and _major(version) < _LOCAL_KEEPS_NEWLINES,
         tells_kills=not is_podman or _major(version) >= _PODMAN_TELLS_KILLS,
+        tells_ends=not is_podman,
         gpu_driver=_gpu_driver(version, is_podman=is_podman),
     )
 

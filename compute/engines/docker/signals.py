@@ -37,6 +37,8 @@ class ContainerSignals:
 
     def __init__(self) -> None:
         self.has_died = asyncio.Event()
+        self.exit_code = ""
+        """As told with its end; empty where that is not told."""
         self.ran_out_of_memory = False
         """The kernel has killed a process of it; told up to some time after its end, or never."""
         self.was_stopped = False
@@ -56,6 +58,7 @@ class ContainerSignals:
 
     def take(self, event: ContainerEvent) -> None:
         if event.action == _DIE:
+            self.exit_code = event.exit_code
             self.has_died.set()
         elif event.action == _OOM:
             self.ran_out_of_memory = True
