@@ -9,6 +9,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from itertools import islice
 
 from orchestrator.jobs.retention import marked
 from orchestrator.jobs.submissions import Submissions
@@ -184,16 +185,17 @@ class Timetable:
 
     async def _remove_old(self, entry: JobEntry, schedule: Schedule) -> None:
         """Of the runs that have ended those that came before the last `Keep`."""
-        if not schedule.keep or self._model.schedules.run_count(entry.id) <= schedule.keep:
+        if not schedule.keep:
             return
-        ended = [each for each in self._model.schedules.runs(entry.id) if _may_go(each)]
-        needed = self._model.backlog.chains.live_follower
-        old = [each for each in ended[schedule.keep :] if needed(each.id) is None]
+        known, needed = self._model.schedules, self._model.backlog.chains.live_follower
+        # Among the last of all are as many that have ended.
+        older = known.oldest_runs(entry.id, but=schedule.keep + known.going_count(entry.id))
+        old = islice((each for each in older if _may_go(each) and needed(each.id) is None), REMOVED_AT_ONCE)
 
         async def remove(run: JobEntry) -> None:
             await changes.update(self._store, marked(run, results=self._with_results))
 
-        await pipelined(old[:REMOVED_AT_ONCE], remove, at_once=AT_ONCE)
+        await pipelined(list(old), remove, at_once=AT_ONCE)
 
     def __repr__(self) -> str:
         return f"<Timetable of {self._model.schedules!r}>"

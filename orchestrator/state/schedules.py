@@ -4,9 +4,12 @@ It follows from the jobs, as the backlog does, so that whoever leads finds the s
 """
 
 import asyncio
+from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 
+from orchestrator.rules.records import RunOf
 from orchestrator.state.by_instant import ByInstant
 from orchestrator.state.job_entry import JobEntry
 from shared.ids import JobId
@@ -32,16 +35,17 @@ class Schedules:
         self.changed = asyncio.Event()
         self._jobs = jobs
         self._namespaces: dict[JobId, str] = {}
-        self._runs: dict[JobId, dict[JobId, int]] = {}
+        self._runs: dict[JobId, list[tuple[int, JobId]]] = {}
+        """Of each schedule, in the order in which they were due; the jobs themselves are mostly filed."""
         self._going: dict[JobId, dict[JobId, None]] = {}
-        self._schedule_of: dict[JobId, JobId] = {}
+        self._run_of: dict[JobId, RunOf] = {}
 
     def note(self, entry: JobEntry) -> None:
         """Take in that what follows from a job's records was found out anew."""
         record = entry.job
         if record.run_of is not None:
-            self._note_run(entry, record.run_of.job, record.run_of.due)
-        elif entry.id in self._schedule_of:
+            self._note_run(entry, record.run_of)
+        elif entry.id in self._run_of:
             self._drop_run(entry.id)
         if record.schedule is not None and record.removal is None and not entry.progress.state.is_terminal:
             self._note_schedule(entry)
@@ -68,10 +72,11 @@ class Schedules:
         else:
             self.open.pop(job, None)
 
-    def _note_run(self, entry: JobEntry, schedule: JobId, due: int) -> None:
-        self._schedule_of[entry.id] = schedule
-        self._runs.setdefault(schedule, {})[entry.id] = due
-        going = self._going.setdefault(schedule, {})
+    def _note_run(self, entry: JobEntry, run: RunOf) -> None:
+        if entry.id not in self._run_of:
+            self._run_of[entry.id] = run
+            insort(self._runs.setdefault(run.job, []), (run.due, entry.id))
+        going = self._going.setdefault(run.job, {})
         state = entry.progress.state
         if not state.is_terminal:
             going[entry.id] = None
@@ -81,18 +86,20 @@ class Schedules:
 
     def drop(self, job: JobId) -> None:
         """Take in that this is no job any more that anybody sees."""
-        if job in self._schedule_of:
+        if job in self._run_of:
             self._drop_run(job)
         if job in self._namespaces:
             self._drop_schedule(job)
 
     def _drop_run(self, job: JobId) -> None:
-        schedule = self._schedule_of.pop(job)
-        for known in (self._runs, self._going):
-            runs = known.get(schedule, {})
-            runs.pop(job, None)
-            if not runs:
-                known.pop(schedule, None)
+        run = self._run_of.pop(job)
+        runs, going = self._runs[run.job], self._going.get(run.job, {})
+        del runs[bisect_left(runs, (run.due, job))]
+        going.pop(job, None)
+        if not runs:
+            del self._runs[run.job]
+        if not going:
+            self._going.pop(run.job, None)
 
     def _drop_schedule(self, job: JobId) -> None:
         namespace = self._namespaces.pop(job)
@@ -112,16 +119,16 @@ class Schedules:
 
     def runs(self, schedule: JobId) -> Iterator[JobEntry]:
         """Those that there are still, as they were due, the newest first. Each is read when it is its turn."""
-        due = self._runs.get(schedule, {})
-        found = sorted(due, key=lambda job: (due[job], job), reverse=True)
-        return (entry for job in found if (entry := self._jobs.get(job)) is not None)
+        return self._read(reversed(self._runs.get(schedule, ())))
 
-    def newest(self, schedule: JobId) -> JobEntry | None:
-        due = self._runs.get(schedule)
-        return self._jobs.get(max(due, key=lambda job: (due[job], job))) if due else None
+    def oldest_runs(self, schedule: JobId, *, but: int) -> Iterator[JobEntry]:
+        """As they were due, the oldest first, without the last few."""
+        runs = self._runs.get(schedule, [])
+        return self._read(islice(runs, max(0, len(runs) - but)))
 
-    def run_count(self, schedule: JobId) -> int:
-        return len(self._runs.get(schedule, ()))
+    def _read(self, runs: Iterable[tuple[int, JobId]]) -> Iterator[JobEntry]:
+        known = (self._jobs.get(job) for _, job in runs)
+        return (entry for entry in known if entry is not None)
 
     def going(self, schedule: JobId) -> Iterator[JobEntry]:
         """Its runs that have not ended, the oldest first."""
