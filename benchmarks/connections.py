@@ -1,5 +1,6 @@
 """Connections of nodes by the word of the NATS server, which a benchmark asks as an orchestrator does."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -16,6 +17,8 @@ from shared.protocol import subjects
 
 PAGE = 1024
 ANSWER_SECONDS = 10.0
+NOTICED_SECONDS = 0.5
+"""Between the end of a connection and its notice, mostly much less."""
 OPEN, CLOSED = 0, 1
 _FRACTION_DIGITS = 6
 
@@ -83,6 +86,7 @@ class Connections:
             try:
                 answer = await self._system.request(subject, payload, timeout=ANSWER_SECONDS)
             except MessagingUnavailable:
+                await asyncio.sleep(NOTICED_SECONDS)
                 if self._system.connected and self._system.connections == number:
                     raise
             else:
