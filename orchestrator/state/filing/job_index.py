@@ -7,6 +7,7 @@ however many jobs there are, and pages go on after a key, not after a number of 
 import logging
 import os
 import sqlite3
+import weakref
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import suppress
@@ -120,9 +121,8 @@ class JobIndex:
         self._left: set[JobId] = set()
         """Jobs that have been taken out, of which the file has something until it is written next."""
         self._file = _made(path)
-
-    def close(self) -> None:
-        self._file.close()
+        self.close = weakref.finalize(self, self._file.close)
+        """Also done for whoever forgets it, which Python 3.13 warns of."""
 
     # ---- writing ------------------------------------------------------------------------------------------------
 
@@ -334,7 +334,7 @@ def _made(path: Path | None) -> sqlite3.Connection:
 
 
 def _with_tables(path: str) -> sqlite3.Connection:
-    file = sqlite3.connect(path, isolation_level=None)
+    file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)  # what is forgotten any thread closes
     for pragma in PRAGMAS:
         file.execute(pragma)
     file.executescript(TABLES)
