@@ -14,7 +14,7 @@ for program in radosgw radosgw-admin ceph ceph-mon ceph-mgr ceph-osd monmaptool;
 done
 folder=$(mktemp -d)
 started=()
-end() { for each in "${started[@]}"; do kill "$each" 2> /dev/null || true; done; sleep 2; rm -rf "$folder"; }
+end() { exec 2> /dev/null; kill -9 "${started[@]}" || true; wait || true; rm -rf "$folder"; }
 trap end EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check boto3==1.40.61
