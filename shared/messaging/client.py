@@ -123,6 +123,13 @@ class MendedClient(Client):
         with _told_as_gone():
             await super()._send_ping(future)
 
+    async def _flush_pending(self, force_flush: bool = False) -> Any:  # noqa: FBT001, FBT002  # the library's own
+        """Where what writes has ended with its connection, nats-py writes here, before it knows of that end."""
+        try:
+            return await super()._flush_pending(force_flush)
+        except RuntimeError as error:
+            raise ConnectionGone(str(error)) from error
+
     async def publish_all(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """As `publish` of each of these subjects and payloads, of which there is one at least, at half of its cost."""
         *before, (subject, payload) = messages

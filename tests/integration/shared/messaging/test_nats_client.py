@@ -102,6 +102,25 @@ def test_to_flush_a_connection_that_is_gone_is_an_error_of_connections(tmp_path:
     uvloop.run(flush_when_gone())
 
 
+def test_to_send_once_what_writes_has_ended_with_its_connection_is_an_error_of_connections(tmp_path: Path) -> None:
+    """As when the server is killed: what writes hears of it before whoever sends."""
+
+    async def send_when_gone() -> None:
+        async with own_nats(tmp_path) as server:
+            client = MendedClient()
+            await client.connect(server.url, allow_reconnect=False)
+            assert isinstance(client._transport, TcpTransport)
+            assert client._flusher_task is not None
+            client._flusher_task.cancel()
+            client._transport.close()  # type: ignore[no-untyped-call]
+            await asyncio.sleep(0)
+            with pytest.raises(ConnectionError):
+                await client.ask("a", b"", reply="b", headers={"c": "d"})
+            await client.close()
+
+    uvloop.run(send_when_gone())
+
+
 async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
 
