@@ -7,7 +7,8 @@ from orchestrator.jobs import views
 from orchestrator.rules.attempts import Budget
 from orchestrator.rules.job_progress import Progress, replaced_progress
 from orchestrator.rules.records import Replaced, versioned
-from orchestrator.state.job_entry import JobEntry, exit_codes
+from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.job_records import exit_codes
 from orchestrator.state.model import Model
 from shared.errors import NotFound
 from shared.jobs.spec import JobView, StateView

@@ -1,12 +1,10 @@
 """One job with everything that belongs to it, in little memory once it has ended.
 
-A job that has ended is packed: its records become one string of bytes, which whoever looks at it unpacks. Those that
-were looked at last stay unpacked for a while. Then they are filed (orchestrator/state/filing/known_jobs.py).
+A job that has ended is filed (orchestrator/state/filing/filing.py). One that cannot be filed is packed: its records
+become one string of bytes, which whoever looks at it unpacks.
 """
 
-import asyncio
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Self
 
 import msgspec
@@ -16,41 +14,33 @@ from orchestrator.rules.frozen_inputs import FrozenInputs
 from orchestrator.rules.job_progress import NO_LIMIT, Progress, kept_of, progress
 from orchestrator.rules.pinned_needs import PinnedNeed
 from orchestrator.rules.records import ExecutionRecord, JobRecord, Replaced
-from shared.data.plain_data import is_bounded
+from orchestrator.state.job_records import (
+    NOTHING_HELD,
+    ExitCodes,
+    JobRecords,
+    exit_codes,
+    held_by,
+    is_packable,
+    packed,
+    revisions_of,
+    unpacked,
+)
 from shared.ids import ExecutionId, JobId, NodeId
-from shared.jobs.capacity import Capacity, sum_of
-from shared.jobs.spec import Job, SpecConfig, Task
+from shared.jobs.spec import Job
 from shared.jobs.states import JobState
-from shared.protocol import subjects
-
-UNPACKED = 1024
-"""How many jobs that have ended stay unpacked."""
 
 _NO_LABELS: Mapping[str, str] = {}
 _PLAIN = {state: Progress(state=state) for state in JobState}
 """One for all jobs of a state about which there is no more to say."""
 
 
-class JobRecords(msgspec.Struct, kw_only=True):
-    """The records: specifications by version, executions by key. `revisions` are by what follows a key's job.
-
-    `replaced` is which version another one took the place of, by the number of that other one; `keeps` are the versions
-    of which it keeps the parts that have completed. `inputs` and `needs` are those of versions after the
-    first.
-    """
-
-    record: JobRecord | None = None
-    specs: dict[int, Job] = {}
-    replaced: dict[int, Replaced] = {}
-    keeps: dict[int, tuple[int, ...]] = {}
-    inputs: dict[int, FrozenInputs] = {}
-    needs: dict[int, tuple[PinnedNeed, ...]] = {}
-    executions: dict[str, ExecutionRecord] = {}
-    revisions: dict[str, int] = {}
+def _nobody(_: "JobEntry") -> None:
+    """Who puts away a job that stays."""
 
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(JobRecords)
+def plain_progress(state: JobState) -> Progress:
+    """Of a job of which the state is all there is to say."""
+    return _PLAIN[state]
 
 
 def _plain(found: Progress) -> Progress:
@@ -58,81 +48,6 @@ def _plain(found: Progress) -> Progress:
     if not (found.message or found.missing or found.surplus or found.left_out_count):
         return _PLAIN[found.state]
     return msgspec.structs.replace(found, ended_by=0) if found.ended_by else found
-
-
-ExitCodes = tuple[tuple[int, int], ...]
-
-_ONE: dict[int, ExitCodes] = {code: ((code, 1),) for code in range(256)}
-
-
-def exit_codes(executions: Iterable[ExecutionRecord]) -> ExitCodes:
-    """Of the last attempts at the parts, as far as their tasks have ended: codes in order, and how many ended so."""
-    latest: dict[int, ExecutionRecord] = {}
-    for each in executions:
-        known = latest.get(each.partition)
-        if known is None or known.attempt < each.attempt:
-            latest[each.partition] = each
-    # A node tells a code below 0 of a task that did not end by itself.
-    codes = [
-        each.output.exit_code for each in latest.values() if each.output is not None and each.output.exit_code >= 0
-    ]
-    if len(codes) == 1 and codes[0] in _ONE:
-        return _ONE[codes[0]]  # the rule, and one for all
-    return tuple(sorted(Counter(codes).items()))
-
-
-def revisions_of(job: JobId, of_record: int, of_parts: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-    """The keys of all records of a job, with their revisions."""
-    if of_record:
-        yield subjects.job_record(job), of_record
-    for part, revision in of_parts.items():
-        if part.isdecimal():
-            yield subjects.spec_record(job, int(part)), revision
-        else:
-            yield subjects.execution_record(f"{job}.{part}"), revision
-
-
-NOTHING_HELD: tuple[Capacity, int] = (Capacity(), 0)
-
-
-def _held_by(executions: Collection[ExecutionRecord]) -> tuple[Capacity, int]:
-    if len(executions) == 1:  # the rule
-        (only,) = executions
-        return (only.resources, 1) if only.state.holds_capacity else NOTHING_HELD
-    held = [each.resources for each in executions if each.state.holds_capacity]
-    if not held:
-        return NOTHING_HELD
-    return sum_of(held), len(held)
-
-
-def _packed(records: JobRecords) -> bytes:
-    """Without the first specification where the job's record has it too. Nothing if a number has more than 64 bits."""
-    first = records.record.first if records.record is not None else None
-    specs = {number: spec for number, spec in records.specs.items() if number != 1 or spec is not first}
-    try:
-        return _encoder.encode(msgspec.structs.replace(records, specs=specs))
-    except (OverflowError, RecursionError, ValueError, TypeError):
-        return b""
-
-
-def _is_packable(records: JobRecords) -> bool:
-    """Whether what may be anything is bounded: what is nested deeply can be packed, and perhaps not be unpacked."""
-    tasks = (task for spec in records.specs.values() for task in spec.tasks)
-    return all(is_bounded(each.params) for task in tasks for each in _kinds(task) if each.params)
-
-
-def _kinds(task: Task) -> Iterator[SpecConfig]:
-    yield task.engine
-    yield task.publisher
-    for each in task.input_sources:
-        yield each.source
-
-
-def _unpacked(packed: bytes) -> JobRecords:
-    records = _decoder.decode(packed)
-    if records.record is not None and records.record.first is not None:
-        records.specs[1] = records.record.first
-    return records
 
 
 class JobEntry:
@@ -149,11 +64,11 @@ class JobEntry:
         "__weakref__",
         "_ended_by",
         "_exit_codes",
-        "_is_shelved",
+        "_is_put_away",
         "_packed",
         "_progress",
+        "_put_away",
         "_records",
-        "_shelf",
         "counted",
         "created",
         "held",
@@ -169,7 +84,8 @@ class JobEntry:
         "revision",
     )
 
-    def __init__(self, job: JobId, shelf: "Shelf") -> None:
+    def __init__(self, job: JobId, put_away: "Callable[[JobEntry], None]" = _nobody) -> None:
+        """`put_away` is told of it once it has ended, and each time that it has been unpacked."""
         self.id = job
         self.name = ""
         self.namespace = ""
@@ -188,15 +104,15 @@ class JobEntry:
         self.counted: JobState | None = None
         self._records: JobRecords | None = JobRecords()
         self._packed = b""
-        self._shelf = shelf
-        self._is_shelved = False
+        self._put_away = put_away
+        self._is_put_away = False
 
     @classmethod
     def of_packed(
         cls,
         job: JobId,
-        shelf: "Shelf",
-        packed: bytes,
+        put_away: "Callable[[JobEntry], None]",
+        packed_records: bytes,
         *,
         ended_by: int,
         exit_codes: ExitCodes,
@@ -205,8 +121,8 @@ class JobEntry:
         needs: tuple[PinnedNeed, ...],
     ) -> Self:
         """One that has ended, of which what else lists need is still to be set."""
-        made = cls(job, shelf)
-        made._records, made._packed = None, packed
+        made = cls(job, put_away)
+        made._records, made._packed = None, packed_records
         made._ended_by, made._exit_codes, made._progress = ended_by, exit_codes, _plain(progress)
         made.counted, made.ready_at, made.needs = progress.state, ready_at, needs
         return made
@@ -227,7 +143,7 @@ class JobEntry:
     def records(self) -> JobRecords:
         """To be changed only by the model."""
         if self._records is None:
-            self._records = _unpacked(self._packed)
+            self._records = unpacked(self._packed)
             self._packed = b""
             self.shelve()
         return self._records
@@ -235,7 +151,7 @@ class JobEntry:
     @property
     def records_at_hand(self) -> JobRecords:
         """The same, and a packed job stays packed."""
-        return self._records if self._records is not None else _unpacked(self._packed)
+        return self._records if self._records is not None else unpacked(self._packed)
 
     @property
     def record(self) -> JobRecord | None:
@@ -321,9 +237,10 @@ class JobEntry:
         return self._records is None
 
     @property
-    def packed(self) -> bytes:
-        """Its records, where it is packed."""
-        return self._packed
+    def plain_state(self) -> JobState | None:
+        """Its state, where that is all there is to say about how it stands."""
+        is_plain = self._progress is _PLAIN[self._progress.state] and not self.needs and self.ready_at == 0
+        return self._progress.state if is_plain else None
 
     @property
     def listed_state(self) -> JobState:
@@ -396,7 +313,7 @@ class JobEntry:
         )
         self._ended_by = found.ended_by
         self._progress = _plain(found)
-        self.held = _held_by(executions)
+        self.held = held_by(executions)
         self.needs = self.needs_of(job.version)
         self._exit_codes = None
         self.name = job.name
@@ -432,26 +349,33 @@ class JobEntry:
         )
 
     def shelve(self) -> None:
-        """Have it put away once it is the one that was looked at longest ago."""
-        if not self._is_shelved:
-            self._is_shelved = True
-            self._shelf.put(self)
+        """Have it put away."""
+        if not self._is_put_away:
+            self._is_put_away = True
+            self._put_away(self)
 
     def leave_shelf(self) -> None:
-        self._is_shelved = False
+        """It was put away, or stays: from now on it may be put away again."""
+        self._is_put_away = False
+
+    def in_bytes(self) -> bytes:
+        """Its records packed; empty where it holds what cannot be packed, as earlier versions took in."""
+        if self._records is None:
+            return self._packed
+        return packed(self._records) if is_packable(self._records) else b""
 
     def pack(self) -> None:
-        """Unless something is to be done about it, or it holds what cannot be packed, as earlier versions took in."""
+        """Unless something is to be done about it, or it holds what cannot be packed."""
         if self._records is None or not self.is_quiet:
             return
         self._exit_codes = self.exit_codes
-        packed = _packed(self._records) if _is_packable(self._records) else b""
-        if packed:
-            self._packed, self._records = packed, None
+        in_bytes = self.in_bytes()
+        if in_bytes:
+            self._packed, self._records = in_bytes, None
 
     def rest(self) -> "JobEntry":
         """What of the job is stored still, once it is not to be seen any more: who holds this entry may read on."""
-        left, records = JobEntry(self.id, self._shelf), self.records
+        left, records = JobEntry(self.id, self._put_away), self.records
         left.revision = self.revision
         left.records.record, left.records.specs = records.record, dict(records.specs)
         left.records.replaced, left.records.keeps = dict(records.replaced), dict(records.keeps)
@@ -461,52 +385,3 @@ class JobEntry:
 
     def __repr__(self) -> str:
         return f"<JobEntry {self.id}, {self.progress.state}>"
-
-
-def _pack(entry: JobEntry) -> None:
-    entry.pack()
-
-
-class Shelf:
-    """Jobs that have ended and are not packed yet; the one that has been here longest makes room for the next.
-
-    `put_away` is told of each that has to go.
-    """
-
-    def __init__(self, size: int = UNPACKED, put_away: Callable[[JobEntry], None] = _pack) -> None:
-        self._size = size
-        self._put_away = put_away
-        self._entries: deque[JobEntry] = deque()
-
-    def put(self, entry: JobEntry) -> None:
-        self._entries.append(entry)
-        if len(self._entries) > self._size:
-            longest = self._entries.popleft()
-            longest.leave_shelf()
-            self._put_away(longest)
-
-    def __repr__(self) -> str:
-        return f"<Shelf of {len(self._entries)}>"
-
-
-class Watch:
-    """Wakes up at each change of one job; changes that come close together wake it once."""
-
-    def __init__(self, watchers: dict[JobId, set[asyncio.Event]], job: JobId) -> None:
-        self._watchers = watchers
-        self._job = job
-        self._event = asyncio.Event()
-
-    def __enter__(self) -> Self:
-        self._watchers.setdefault(self._job, set()).add(self._event)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        watching = self._watchers[self._job]
-        watching.discard(self._event)
-        if not watching:
-            del self._watchers[self._job]
-
-    async def changed(self) -> None:
-        await self._event.wait()
-        self._event.clear()

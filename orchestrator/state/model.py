@@ -33,12 +33,14 @@ from orchestrator.state.backlog import Backlog
 from orchestrator.state.ended_jobs import EndedJobs
 from orchestrator.state.event_numbers import numbered
 from orchestrator.state.execution_index import ExecutionIndex
-from orchestrator.state.filing.folded_job import FEW, FoldedJob, folded, places_of
+from orchestrator.state.filing.filing import AT_ONCE, Filing
+from orchestrator.state.filing.folded_job import FEW
 from orchestrator.state.filing.job_index import JobIndex
-from orchestrator.state.filing.known_jobs import LEAST_FILED, KnownJobs
-from orchestrator.state.job_entry import UNPACKED, JobEntry, Shelf, revisions_of
+from orchestrator.state.filing.known_jobs import RECENT, KnownJobs
+from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.job_lists import JobLists
 from orchestrator.state.job_names import JobNames
+from orchestrator.state.job_records import revisions_of
 from orchestrator.state.namespaces import Namespaces
 from orchestrator.state.news import News
 from orchestrator.state.schedules import Schedules
@@ -53,15 +55,13 @@ __all__ = ["FEW", "JobEntry", "Model"]
 MOST_LOADING = 4096
 """How many jobs may wait for their executions while all is read: none of them is packed."""
 
-_NAMES = "name."
 _KINDS_OF_JOBS = frozenset({"job", "spec", "execution"})
 
 
 class Model:
     """What is public here is changed here alone, but for what says otherwise, and read by all.
 
-    `unpacked` is how many jobs that have ended stay in memory as they are. Others are filed in `index`, so many at
-    once.
+    Jobs that have ended are filed in `index`, so many at once, of which the `recent` ones stay in memory as well.
     """
 
     def __init__(
@@ -70,15 +70,12 @@ class Model:
         max_attempts: int,
         backoff: AttemptBackoff = NO_BACKOFF,
         index: JobIndex | None = None,
-        unpacked: int = UNPACKED,
-        filed_at_once: int = LEAST_FILED,
+        recent: int = RECENT,
+        filed_at_once: int = AT_ONCE,
     ) -> None:
         filed = index or JobIndex()
-        self._shelf = Shelf(unpacked, self._put_away)
         #: Every job of which record and newest specification are there, also those that are filed.
-        self.jobs = KnownJobs(
-            filed, self._shelf, at_once=filed_at_once, may_go=self._may_be_filed, on_filed=self._on_filed
-        )
+        self.jobs = KnownJobs(filed, self._put_away, recent=recent)
         #: What each registered node said of itself last, and what users say about it.
         self.nodes: dict[NodeId, NodeRecord] = {}
         #: Which public key each node id belongs to, and what is allowed to it.
@@ -123,12 +120,21 @@ class Model:
         self.max_attempts = max_attempts
         self._backoff = backoff
         self._filed = filed
-        #: Jobs that are to be filed before the next change.
-        self._due: list[JobEntry] = []
         #: Of all records that belong to no job.
         self._revisions: dict[str, int] = {}
         #: Every job in memory of which anything is stored, also where a part of it is missing.
         self._entries: dict[JobId, JobEntry] = {}
+        self._filing = Filing(
+            index=filed,
+            jobs=self.jobs,
+            names=self.names,
+            lists=self.lists,
+            endings=self.endings,
+            executions=self.executions,
+            entries=self._entries,
+            revisions=self._revisions,
+            at_once=filed_at_once,
+        )
         #: Jobs about which it is to be found out yet what follows from their records.
         self._put_off: dict[JobId, JobEntry] = {}
         #: Jobs whose record is there and whose executions may be on their way, while all that is stored is read.
@@ -147,8 +153,8 @@ class Model:
 
     def take_in(self, key: str, record: Record, revision: int) -> None:
         """As `apply`, of a revision that is news."""
-        if self._due:
-            self._file_due()
+        if self._filing.is_due:
+            self._filing.file_due()
         match record:
             case JobRecord():
                 self._apply_job(numbered(record, revision), revision)
@@ -171,7 +177,7 @@ class Model:
             case ExecutionRecord():
                 self._apply_execution(key, numbered(record, revision), revision)
             case _:
-                self._hold_name(key)
+                self._filing.hold_name(key)
                 self._revisions[key] = revision
                 self._apply_other(key, record)
 
@@ -215,17 +221,17 @@ class Model:
         """The revision that an update of this record must name; 0 if there is none."""
         kind, _, rest = key.partition(".")
         if kind not in _KINDS_OF_JOBS:
-            return self._revisions.get(key) or self._filed_name(key)[1]
+            return self._revisions.get(key) or self._filing.named_by(key)[1]
         job, _, part = rest.partition(".")
         entry = self._entries.get(JobId(job))
         if entry is None:
-            return self._filed.revision_of(JobId(job), part)
+            return self._filing.revision_of(JobId(job), part)
         return entry.records.revisions.get(part, 0) if part else entry.revision
 
     def _entry(self, job: JobId) -> JobEntry:
         known = self._hold(job)
         if known is None:
-            known = self._entries[job] = JobEntry(job, self._shelf)
+            known = self._entries[job] = JobEntry(job, self._put_away)
         return known
 
     def _apply_job(self, record: JobRecord, revision: int) -> None:
@@ -271,7 +277,7 @@ class Model:
 
     def find_out(self) -> None:
         """What was put off, before what follows from all jobs is looked at."""
-        self._file_due()
+        self._filing.file_due()
         while self._put_off:
             _, entry = self._put_off.popitem()
             if entry.put_off is not None:
@@ -339,7 +345,7 @@ class Model:
             case "execution":
                 self._forget_execution(JobId(rest.partition(".")[0]), rest)
             case _:
-                self._hold_name(key)
+                self._filing.hold_name(key)
                 del self._revisions[key]
                 self._forget_other(kind, rest)
 
@@ -441,89 +447,17 @@ class Model:
     # ---- filing -----------------------------------------------------------------------------------------------------
 
     def _put_away(self, entry: JobEntry) -> None:
-        """It has ended, and nobody has looked at it for a while. That may be found in the middle of a change."""
-        if self.jobs.live.get(entry.id) is entry:
-            self._due.append(entry)
-
-    def _file_due(self) -> None:
-        while self._due:
-            self._file(self._due.pop())
-
-    def _file(self, entry: JobEntry) -> None:
-        job = entry.id
-        if self.jobs.live.get(job) is not entry or (not entry.is_packed and not entry.is_quiet):
-            return
-        key = _name_key(entry)
-        found = folded(
-            entry,
-            published=self.endings.published.instant_of(job) is not None,
-            name_key=key,
-            name_revision=self._revisions.get(key, 0),
-            is_named=self.names.leads_to(job, entry.namespace, entry.name),
-        )
-        if found is not None and self._may_be_filed(entry, found):
-            self.jobs.file(entry, found)
-
-    def _may_be_filed(self, entry: JobEntry, found: FoldedJob) -> bool:
-        """Whether nothing is to be done about it, now or soon, and nothing has become of it since it was folded."""
-        job = entry.id
-        return (
-            entry.packed is found.packed
-            and self.jobs.live.get(job) is entry
-            and self.endings.ended.instant_of(job) == found.modified
-            and job not in self.endings.crowded
-            and self._revisions.get(found.name_key, 0) == found.name_revision
-            and self.names.leads_to(job, entry.namespace, entry.name) == found.is_named
-        )
-
-    def _on_filed(self, entry: JobEntry, found: FoldedJob) -> None:
-        job = entry.id
-        del self._entries[job]
-        self._revisions.pop(found.name_key, None)
-        self.names.drop(job, entry.namespace, entry.name, found.tokens)
-        self.lists.drop(entry)
-        self.endings.drop(job)
-        for execution, _ in found.executions:
-            self.executions.file(execution)
+        self._filing.put_away(entry)
 
     def _hold(self, job: JobId) -> JobEntry | None:
         """A job in memory, to be changed; None where nothing of it is stored."""
         known = self._entries.get(job)
         if known is not None:
             return known
-        entry = self.jobs.get(job)
-        if entry is None:
-            return None
-        key = _name_key(entry)
-        is_named = self.names.named(entry.namespace, entry.name) == job != entry.name
-        named_by, revision = self._filed_name(key)
-        self.jobs.take_back(entry)
-        self._entries[job] = entry
-        if named_by == job:
-            self._revisions[key] = revision
-        self.names.take_back(entry, is_named=is_named)
-        self.lists.put(entry, is_new=True)
-        for execution, place in places_of(entry.records):
-            self.executions.take_back(execution, place)
-        self.note_ending(entry)
+        entry = self._filing.hold(job)
+        if entry is not None:
+            self.note_ending(entry)
         return entry
-
-    def _filed_name(self, key: str) -> tuple[JobId | None, int]:
-        """Which filed job is called so, and the revision of the record by which it is; 0 where there is none."""
-        if not key.startswith(_NAMES) or not self._filed.count:
-            return None, 0
-        try:
-            name = subjects.name_of(key)
-        except ValueError:  # it was not written by Tarpon
-            return None, 0
-        return self._filed.with_name_record(*name) or (None, 0)
-
-    def _hold_name(self, key: str) -> None:
-        """Have the job in memory with which the record of a name is kept."""
-        if key not in self._revisions:
-            job, _ = self._filed_name(key)
-            if job is not None:
-                self._hold(job)
 
     # ---- what is left ------------------------------------------------------------------------------------------------
 
@@ -588,8 +522,3 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<Model of {len(self.jobs)} jobs and {len(self.nodes)} nodes>"
-
-
-def _name_key(entry: JobEntry) -> str:
-    """The key of the record by which the job has its name; empty where it is called by its id."""
-    return subjects.name_record(entry.namespace, entry.name) if entry.name != entry.id else ""

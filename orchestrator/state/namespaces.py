@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from orchestrator.rules.fair_share import Held
 from orchestrator.rules.records import NamespaceRecord
-from orchestrator.state.job_entry import NOTHING_HELD, JobEntry
+from orchestrator.state.job_entry import JobEntry
+from orchestrator.state.job_records import NOTHING_HELD
 from shared.ids import JobId
 from shared.jobs.capacity import Capacity
 

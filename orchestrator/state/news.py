@@ -6,13 +6,37 @@ What is recorded of a job is told when it is settled: when nothing can come befo
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Self
 
-from orchestrator.state.job_entry import JobEntry, Watch
+from orchestrator.state.job_entry import JobEntry
 from shared.ids import JobId, NodeId
 
 
 def _nobody(_: object) -> None:
     """Who hears of something before anybody wants to."""
+
+
+class Watch:
+    """Wakes up at each change of one job; changes that come close together wake it once."""
+
+    def __init__(self, watchers: dict[JobId, set[asyncio.Event]], job: JobId) -> None:
+        self._watchers = watchers
+        self._job = job
+        self._event = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        self._watchers.setdefault(self._job, set()).add(self._event)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        watching = self._watchers[self._job]
+        watching.discard(self._event)
+        if not watching:
+            del self._watchers[self._job]
+
+    async def changed(self) -> None:
+        await self._event.wait()
+        self._event.clear()
 
 
 class Following:

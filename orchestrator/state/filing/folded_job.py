@@ -1,13 +1,15 @@
 """Folded jobs: what is kept of one that has ended where it is not in memory, and the job that is made of it again."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import msgspec
 
 from orchestrator.rules.job_progress import Progress
 from orchestrator.rules.pinned_needs import PinnedNeed
 from orchestrator.state.filing.job_index_tables import LARGEST
-from orchestrator.state.job_entry import ExitCodes, JobEntry, JobRecords, Shelf
+from orchestrator.state.job_entry import JobEntry, plain_progress
+from orchestrator.state.job_records import ExitCodes, JobRecords
 from shared.ids import ExecutionId, JobId
 from shared.jobs.states import JobState
 
@@ -15,33 +17,37 @@ FEW = 64
 """Of a job with more executions each is found by its key; of others all are looked through."""
 
 
-class _About(msgspec.Struct, array_like=True):
-    """What a job shows without a look at its records."""
+class _More(msgspec.Struct, array_like=True):
+    """How a job stands of which its state alone does not say all."""
 
-    name: str
-    namespace: str
-    created: int
-    modified: int
-    ended_by: int
-    labels: dict[str, str]
+    progress: Progress
     needs: tuple[PinnedNeed, ...]
     ready_at: int | None
-    is_schedule: bool
-    exit_codes: ExitCodes
-    revision: int
-    progress: Progress
 
+
+class Tie(NamedTuple):
+    """By what a job has its name: the key of that record, its revision, and whether the job is known by the name.
+
+    The key is empty where the job is called by its id, and the revision 0 where there is no such record.
+    """
+
+    key: str = ""
+    revision: int = 0
+    is_named: bool = False
+
+
+UNTIED = Tie()
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_About)
+_more = msgspec.msgpack.Decoder(_More)
+_codes = msgspec.msgpack.Decoder(ExitCodes)
+_labels = msgspec.msgpack.Decoder(dict[str, str])
 
 
-class FoldedJob(msgspec.Struct, frozen=True, kw_only=True):
+class FoldedJob(NamedTuple):
     """Instants are nanoseconds since 1970. It ended when it was modified last; `published` is whether it has objects.
 
-    `name_key` is that of the record by which it has its name, empty where it is called by its id; `name_revision` is
-    that of this record, 0 without one, and `is_named` whether the job is known by the name. `executions` are ids, and
-    where each is found (ExecutionIndex).
+    `executions` are ids, and where each is found (ExecutionIndex).
     """
 
     id: JobId
@@ -53,97 +59,96 @@ class FoldedJob(msgspec.Struct, frozen=True, kw_only=True):
     ended_by: int
     state: JobState
     is_schedule: bool
-    exit_codes: ExitCodes
+    exit_codes: bytes | None
     labels: Mapping[str, str]
     revision: int
-    revisions: Mapping[str, int]
-    name_key: str
-    name_revision: int
-    is_named: bool
+    revisions: bytes
+    tie: Tie
     tokens: tuple[str, ...]
     executions: tuple[tuple[ExecutionId, str], ...]
-    about: bytes
+    more: bytes | None
     packed: bytes
 
 
-def folded(entry: JobEntry, *, published: bool, name_key: str, name_revision: int, is_named: bool) -> FoldedJob | None:
+class FiledRow(NamedTuple):
+    """What the index gives of one job."""
+
+    namespace: str
+    name: str
+    created: int
+    modified: int
+    ended_by: int
+    state: str
+    is_schedule: int
+    exit_codes: bytes | None
+    labels: bytes | None
+    revision: int
+    more: bytes | None
+    packed: bytes
+
+
+def folded(entry: JobEntry, *, published: bool, tie: Tie) -> FoldedJob | None:
     """A job that has ended, of which nothing is to be done; None where it has what cannot be stored."""
-    records = entry.records_at_hand
-    assert records.record is not None
-    tokens = {records.record.token, *(each.token for each in records.replaced.values())} - {""}
-    is_first = records.record.version == 1  # whose token decides the job's id
-    places, revisions = tuple(places_of(records)), dict(records.revisions)
-    about = _about(entry)
-    entry.pack()
+    records, packed = entry.records_at_hand, entry.in_bytes()
     numbers = (entry.created, entry.modified, entry.ended_by)
-    if not about or not entry.is_packed or not all(0 <= each <= LARGEST for each in numbers):
+    if not packed or min(numbers) < 0 or max(numbers) > LARGEST:
+        return None
+    try:
+        more = None if entry.plain_state else _encoder.encode(_More(entry.progress, entry.needs, entry.ready_at))
+        codes = _encoder.encode(entry.exit_codes) if entry.exit_codes else None
+    except (OverflowError, ValueError):
         return None
     return FoldedJob(
-        id=entry.id,
-        namespace=entry.namespace,
-        name=entry.name,
-        created=entry.created,
-        modified=entry.modified,
-        published=published,
-        ended_by=entry.ended_by,
-        state=entry.progress.state,
-        is_schedule=entry.is_schedule,
-        exit_codes=entry.exit_codes,
-        labels=entry.labels,
-        revision=entry.revision,
-        revisions=revisions,
-        name_key=name_key,
-        name_revision=name_revision,
-        is_named=is_named,
-        tokens=() if is_first else tuple(tokens),
-        executions=places,
-        about=about,
-        packed=entry.packed,
+        entry.id,
+        entry.namespace,
+        entry.name,
+        entry.created,
+        entry.modified,
+        published,
+        entry.ended_by,
+        entry.progress.state,
+        entry.is_schedule,
+        codes,
+        entry.labels,
+        entry.revision,
+        _encoder.encode(records.revisions),
+        tie,
+        _tokens(records),
+        tuple(places_of(entry.id, records)),
+        more,
+        packed,
     )
 
 
-def places_of(records: JobRecords) -> Iterator[tuple[ExecutionId, str]]:
+def _tokens(records: JobRecords) -> tuple[str, ...]:
+    """Of a job of one version none: its token decides the job's id."""
+    record = records.record
+    if record is None or record.version == 1:
+        return ()
+    return tuple({record.token, *(each.token for each in records.replaced.values())} - {""})
+
+
+def places_of(job: JobId, records: JobRecords) -> Iterator[tuple[ExecutionId, str]]:
     """The executions of a job, and where each is found (ExecutionIndex)."""
-    assert records.record is not None
-    job, has_few = records.record.id, len(records.executions) <= FEW
+    has_few = len(records.executions) <= FEW
     return ((each.id, job if has_few else key) for key, each in records.executions.items())
 
 
-def _about(entry: JobEntry) -> bytes:
-    about = _About(
-        name=entry.name,
-        namespace=entry.namespace,
-        created=entry.created,
-        modified=entry.modified,
-        ended_by=entry.ended_by,
-        labels=dict(entry.labels),
-        needs=entry.needs,
-        ready_at=entry.ready_at,
-        is_schedule=entry.is_schedule,
-        exit_codes=entry.exit_codes,
-        revision=entry.revision,
-        progress=entry.progress,
-    )
-    try:
-        return _encoder.encode(about)
-    except (OverflowError, ValueError):
-        return b""
-
-
-def unfolded(job: JobId, about: bytes, packed: bytes, shelf: Shelf) -> JobEntry:
+def unfolded(job: JobId, row: FiledRow, put_away: Callable[[JobEntry], None]) -> JobEntry:
     """The job again, packed."""
-    known = _decoder.decode(about)
+    plain = _More(plain_progress(JobState(row.state)), (), 0)
+    more = plain if row.more is None else _more.decode(row.more)
     made = JobEntry.of_packed(
         job,
-        shelf,
-        packed,
-        ended_by=known.ended_by,
-        exit_codes=known.exit_codes,
-        progress=known.progress,
-        ready_at=known.ready_at,
-        needs=known.needs,
+        put_away,
+        row.packed,
+        ended_by=row.ended_by,
+        exit_codes=_codes.decode(row.exit_codes) if row.exit_codes else (),
+        progress=more.progress,
+        ready_at=more.ready_at,
+        needs=more.needs,
     )
-    made.name, made.namespace, made.labels = known.name, known.namespace, known.labels
-    made.is_schedule = known.is_schedule
-    made.created, made.modified, made.revision = known.created, known.modified, known.revision
+    made.name, made.namespace, made.is_schedule = row.name, row.namespace, bool(row.is_schedule)
+    made.labels = _labels.decode(row.labels) if row.labels else made.labels
+    made.created, made.modified, made.revision = row.created, row.modified, row.revision
     return made

@@ -14,6 +14,8 @@ PRAGMAS = (
 
 COLUMNS = "id, namespace, name, created, modified, state, is_schedule, codes, labels"
 """What lists look at."""
+READ = "namespace, name, created, modified, ended_by, state, is_schedule, codes, labels, revision, more, packed"
+"""What a job is made of again."""
 
 TABLES = """
 CREATE TABLE jobs (
@@ -38,8 +40,8 @@ CREATE INDEX jobs_of_namespace ON jobs (namespace, created, id);
 CREATE INDEX jobs_of_namespace_modified ON jobs (namespace, modified, created, id);
 CREATE INDEX jobs_of_namespace_id ON jobs (namespace, id);
 CREATE INDEX jobs_published ON jobs (modified, id) WHERE published;
-CREATE TABLE records (number INTEGER PRIMARY KEY, about BLOB NOT NULL, packed BLOB NOT NULL);
-CREATE TABLE executions (id TEXT PRIMARY KEY, place TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE records (number INTEGER PRIMARY KEY, more BLOB, packed BLOB NOT NULL);
+CREATE TABLE executions (hash INTEGER PRIMARY KEY, number INTEGER NOT NULL, place TEXT);
 CREATE TABLE labels (
     key TEXT NOT NULL, value TEXT NOT NULL, created INTEGER NOT NULL, id TEXT NOT NULL,
     PRIMARY KEY (key, value, created, id)
@@ -56,7 +58,7 @@ CREATE INDEX tokens_of_job ON tokens (id);
 
 INSERT_JOB = "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_RECORDS = "INSERT INTO records VALUES (?, ?, ?)"
-INSERT_EXECUTION = "INSERT OR REPLACE INTO executions VALUES (?, ?)"
+INSERT_EXECUTION = "INSERT OR REPLACE INTO executions VALUES (?, ?, ?)"
 INSERT_LABEL = "INSERT INTO labels VALUES (?, ?, ?, ?)"
 INSERT_NAME = "INSERT INTO names VALUES (?, ?, ?, ?, ?)"
 INSERT_TOKEN = "INSERT INTO tokens VALUES (?, ?, ?)"  # noqa: S105  # it is a statement

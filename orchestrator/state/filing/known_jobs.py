@@ -1,74 +1,46 @@
 """Known jobs: all that there are by their ids, whether they are in memory or filed.
 
-A job in memory that has ended is filed once nobody has looked at it for a while: it goes to the index on disk
-(orchestrator/state/filing/job_index.py). Whoever asks for it is given it all the same. What changes it takes it back
-into memory first (orchestrator/state/model.py); so a filed job is one that has ended, and does not change.
+Whoever asks for a filed job is given it, read from the index on disk (orchestrator/state/filing/job_index.py), and two
+who look at one are given the same. Those that were filed or read last stay in memory as well.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from weakref import WeakValueDictionary
 
 from orchestrator.state.event_numbers import A_WRITE
-from orchestrator.state.filing.folded_job import FoldedJob, unfolded
+from orchestrator.state.filing.folded_job import unfolded
 from orchestrator.state.filing.job_index import JobIndex
-from orchestrator.state.job_entry import JobEntry, Shelf
+from orchestrator.state.job_entry import JobEntry
 from shared.ids import JobId
 
 LOOKED_AT_ONCE = 64
 """How many jobs are given at once to who looks at many, and may read each from the index: 10 ms or less."""
-LEAST_FILED = 64
-"""So many jobs go to the index at once."""
-MOST_FILED = 256
-"""The same where more wait, as after a time in which the file could not be written."""
+RECENT = 1024
+"""How many filed jobs stay in memory as well."""
 
 
 class KnownJobs(Mapping[JobId, JobEntry]):
-    """`may_go` is asked before a job leaves the memory, and `on_filed` is told that it has."""
+    """`put_away` is told of each job that has ended and was unpacked."""
 
-    def __init__(
-        self,
-        index: JobIndex,
-        shelf: Shelf,
-        *,
-        at_once: int = LEAST_FILED,
-        may_go: Callable[[JobEntry, FoldedJob], bool],
-        on_filed: Callable[[JobEntry, FoldedJob], None],
-    ) -> None:
-        #: Those in memory, among which are all that have not ended. Changed by the model alone.
+    def __init__(self, index: JobIndex, put_away: Callable[[JobEntry], None], *, recent: int = RECENT) -> None:
+        #: Those in memory, among which are all that have not ended. Changed by the model and by filing alone.
         self.live: dict[JobId, JobEntry] = {}
         self._index = index
-        self._shelf = shelf
-        self._at_once = at_once
-        self._may_go = may_go
-        self._on_filed = on_filed
-        self._leaving: dict[JobId, tuple[JobEntry, FoldedJob]] = {}
-        """Those that are to be filed together with others."""
+        self._put_away = put_away
         self._given: WeakValueDictionary[JobId, JobEntry] = WeakValueDictionary()
-        """Filed jobs that somebody has: two who look at one job have the same."""
+        """Filed jobs that are in memory as well."""
+        self._recent: deque[JobEntry] = deque(maxlen=recent)
+        """Those that are so though nobody has them."""
 
-    # ---- filing -------------------------------------------------------------------------------------------------
+    # ---- filing -----------------------------------------------------------------------------------------------------
 
-    def file(self, entry: JobEntry, folded: FoldedJob) -> None:
-        """Have a job filed, unless it changes or is looked at before enough others are to be filed with it."""
-        self._leaving[entry.id] = entry, folded
-        if len(self._leaving) >= self._at_once:
-            self.file_some()
-
-    def file_some(self) -> None:
-        """File those that are to be filed; where the index cannot be written, they stay."""
-        entries: list[tuple[JobEntry, FoldedJob]] = []
-        for job, (entry, folded) in list(self._leaving.items())[:MOST_FILED]:
-            if self._may_go(entry, folded):
-                entries.append((entry, folded))
-            else:
-                del self._leaving[job]
-        if not self._index.write([folded for _, folded in entries]):
-            return
-        for entry, folded in entries:
-            del self._leaving[entry.id], self.live[entry.id]
-            self._given[entry.id] = entry
-            self._on_filed(entry, folded)
+    def let_go(self, entry: JobEntry) -> None:
+        """It is filed."""
+        del self.live[entry.id]
+        self._given[entry.id] = entry
+        self._recent.append(entry)
 
     def take_back(self, entry: JobEntry) -> None:
         """Have a filed job in memory again."""
@@ -78,15 +50,20 @@ class KnownJobs(Mapping[JobId, JobEntry]):
 
     # ---- reading ------------------------------------------------------------------------------------------------
 
-    def _filed(self, job: JobId) -> JobEntry | None:
+    def filed(self, job: JobId) -> JobEntry | None:
         given = self._given.get(job)
         if given is not None:
             return given
         found = self._index.read(job)
         if found is None:
             return None
-        entry = self._given[job] = unfolded(job, *found, self._shelf)
+        entry = self._given[job] = unfolded(job, found, self._put_away)
+        self._recent.append(entry)
         return entry
+
+    def recent(self, job: JobId) -> JobEntry | None:
+        """A filed job, where it need not be read."""
+        return self._given.get(job)
 
     def __getitem__(self, job: JobId) -> JobEntry:
         entry = self.find(job)
@@ -96,7 +73,7 @@ class KnownJobs(Mapping[JobId, JobEntry]):
 
     def find(self, job: JobId) -> JobEntry | None:
         """As `get`, at less cost where there is no such job."""
-        return self.live.get(job) or self._filed(job)
+        return self.live.get(job) or self.filed(job)
 
     def __contains__(self, job: object) -> bool:
         return job in self.live or (isinstance(job, str) and self._index.has(JobId(job)))

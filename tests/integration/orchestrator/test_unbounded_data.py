@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from orchestrator.rules.records import BindingRecord, NodeRecord, Record
-from orchestrator.state.job_entry import UNPACKED
+from orchestrator.state.filing.filing import AT_ONCE
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
@@ -31,7 +31,7 @@ STATE = f"$KV.{subjects.STATE_BUCKET}."
 HUGE = b"1" + b"0" * 30
 DEEP = b"[" * 950 + b"]" * 950
 JOB = b'{"Job":{"Type":"batch","Tasks":[{"Name":"main","Engine":{"Type":"noop","Params":{"n":[1,%s]}}}]}}'
-OTHERS = UNPACKED + 76
+OTHERS = AT_ONCE + 76
 ODD = 40
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from orchestrator.api.job_filters import JobFilter, job_filter
 from orchestrator.api.job_pages import MOST_LOOKED_AT, JobWindow, job_page, job_window
 from orchestrator.state.filing.job_index import JobIndex
-from orchestrator.state.job_entry import JobEntry, Shelf
+from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.job_lists import JobLists, ListedJob
 from shared.errors import InvalidInput
 from shared.ids import JobId
@@ -18,7 +18,7 @@ ALL = JobFilter()
 
 
 def entry(number: int, *, created: int | None = None, name: str = "") -> JobEntry:
-    made = JobEntry(JobId(f"j-{number:06}"), Shelf())
+    made = JobEntry(JobId(f"j-{number:06}"))
     made.created = number if created is None else created
     made.modified = number * 7919 % 1000
     made.namespace, made.name = "default", name or f"job-{number}"

@@ -5,7 +5,8 @@ import pytest
 
 from orchestrator.jobs import views
 from orchestrator.rules.records import ExecutionRecord, SpecRecord
-from orchestrator.state.job_entry import UNPACKED, JobEntry, Shelf
+from orchestrator.state.filing.filing import AT_ONCE
+from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
 from shared.ids import JobId, execution_key, new_execution_id
 from shared.jobs.spec import Job, SpecConfig, Task
@@ -95,17 +96,6 @@ def new_spec() -> SpecRecord:
     return SpecRecord(job=SPEC)
 
 
-def test_those_that_were_looked_at_last_stay_unpacked() -> None:
-    shelf = Shelf(2)
-    entries = [told(ExecutionState.COMPLETED)[1] for _ in range(3)]
-    for each in entries:
-        each._shelf = shelf
-        shelf.put(each)
-    assert [each.is_packed for each in entries] == [True, False, False]
-    assert entries[0].spec == SPEC
-    assert [each.is_packed for each in entries] == [False, True, False]
-
-
 def deep() -> dict[str, object]:
     data: dict[str, object] = {}
     for _ in range(900):
@@ -127,10 +117,10 @@ def test_a_job_that_cannot_be_packed_stays_as_it_is(params: dict[str, object]) -
     assert seen(model, entry) == before
 
 
-def test_an_exit_code_beyond_any_bound_keeps_its_own_job_alone_from_being_packed() -> None:
+def test_an_exit_code_beyond_any_bound_keeps_its_own_job_alone_from_being_filed() -> None:
     model = Model(max_attempts=3)
     output = RunOutput(exit_code=10**30)
-    for number in range(UNPACKED + 80):
+    for number in range(AT_ONCE):
         job = JobId(f"j-{number}")
         key = execution_key(job, 1, 0, 0)
         model.apply(subjects.job_record(job), msgspec.structs.replace(JOB, id=job, name=job), 2 * number + 1)
@@ -138,12 +128,12 @@ def test_an_exit_code_beyond_any_bound_keeps_its_own_job_alone_from_being_packed
         odd = msgspec.structs.replace(record, output=output) if number < 40 else record
         model.apply(subjects.execution_record(key), odd, 2 * number + 2)
     model.find_out()
-    assert len(model.jobs) == UNPACKED + 80
-    assert model.backlog.job_states[JobState.COMPLETED] == UNPACKED + 80
-    assert [model.jobs[JobId(f"j-{number}")].is_packed for number in (0, 39, 40, 79, 80)] == [
-        False,
-        False,
+    assert len(model.jobs) == AT_ONCE
+    assert model.backlog.job_states[JobState.COMPLETED] == AT_ONCE
+    assert [JobId(f"j-{number}") in model.jobs.live for number in (0, 39, 40, AT_ONCE - 1)] == [
         True,
         True,
+        False,
         False,
     ]
+    assert not model.jobs[JobId("j-0")].is_packed

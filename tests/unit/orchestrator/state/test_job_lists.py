@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from orchestrator.rules.label_selectors import matches, selector
 from orchestrator.state.filing.job_index import JobIndex
-from orchestrator.state.job_entry import JobEntry, Shelf
+from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.job_lists import JobLists
 from shared.ids import JobId
 
@@ -16,7 +16,7 @@ wanted = st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["one", "two"]), 
 
 
 def entry(number: int, created: int, namespace: str, its_labels: dict[str, str]) -> JobEntry:
-    made = JobEntry(JobId(f"j-{number}"), Shelf())
+    made = JobEntry(JobId(f"j-{number}"))
     made.created, made.namespace, made.labels = created, namespace, its_labels
     return made
 

@@ -41,7 +41,7 @@ Change = Callable[["Twins"], None]
 
 def filing(index: JobIndex | None = None, *, at_once: int = 1) -> Model:
     """One that keeps no job in memory that has ended."""
-    return Model(max_attempts=2, index=index, unpacked=0, filed_at_once=at_once)
+    return Model(max_attempts=2, index=index, recent=0, filed_at_once=at_once)
 
 
 class Twins:
@@ -307,11 +307,12 @@ def test_nothing_of_ended_jobs_stays_in_memory() -> None:
     assert (len(model.jobs), model.endings.count, len(list(model.lists.find("*")))) == (5, 5, 5)
 
 
-def test_those_that_were_looked_at_last_stay_in_memory() -> None:
-    model = Model(max_attempts=1, unpacked=2, filed_at_once=1)
-    for number in range(5):
-        whole_job(model, number)
-    assert sorted(model.jobs.live) == ["j-0003", "j-0004"]
+def test_those_that_were_filed_or_looked_at_last_stay_in_memory_as_well() -> None:
+    model = Model(max_attempts=1, recent=2, filed_at_once=1)
+    jobs = [whole_job(model, number) for number in range(5)]
+    assert [model.jobs.recent(job) is not None for job in jobs] == [False, False, False, True, True]
+    assert model.jobs[jobs[0]].job.id == jobs[0]
+    assert [model.jobs.recent(job) is not None for job in jobs] == [True, False, False, False, True]
 
 
 def test_who_holds_a_job_sees_what_becomes_of_it_when_it_was_filed() -> None:
@@ -336,9 +337,9 @@ def test_a_record_that_is_known_of_a_filed_job_is_no_news() -> None:
 
 
 def test_what_ended_or_changed_since_is_found_among_filed_jobs_and_others() -> None:
-    model = Model(max_attempts=1, unpacked=1, filed_at_once=1)
+    model = Model(max_attempts=1, filed_at_once=LOOKED_AT_ONCE)
     jobs = [whole_job(model, number) for number in range(LOOKED_AT_ONCE + 6)]
-    assert len(model.jobs.live) == 1
+    assert len(model.jobs.live) == 6
     found = {job for some in model.jobs.changed_since(4) for job in some}
     assert found >= set(jobs[3:])
     assert jobs[0] not in found
