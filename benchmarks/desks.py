@@ -28,7 +28,7 @@ from shared.protocol.messages import (
 )
 from shared.protocol.nodes.inputs import InputsRequest
 from shared.protocol.objects import index_key
-from shared.protocol.signed_url import SignedUrl
+from shared.protocol.signed_url import CHECKSUM_HEADER, SignedUrl
 
 LIFETIME_SECONDS = 3600
 MAX_REQUEST_BYTES = 4 << 20
@@ -43,12 +43,12 @@ class Desk(ABC):
                 return GrantGiven(archive=await self.archive())
             case IndexGrantRequest():
                 return IndexGrantGiven(index=await self.index())
-            case BeginUpload():
-                return UploadBegun(upload_id=await self.begin())
-            case PartsRequest(upload_id=upload_id, first=first, count=count):
-                return PartsGiven(parts=await self.parts(upload_id, first, count))
-            case CompleteUpload(upload_id=upload_id, etags=etags):
-                return await self.complete(upload_id, etags)
+            case BeginUpload(checksums=checksums):
+                return await self.begin(has_checksums=checksums)
+            case PartsRequest():
+                return PartsGiven(parts=await self.parts(request))
+            case CompleteUpload():
+                return await self.complete(request)
             case Registration() | InputsRequest() | StoreRequest():
                 raise ValueError("An upload asks for nothing else.")
 
@@ -59,13 +59,13 @@ class Desk(ABC):
     async def index(self) -> SignedUrl: ...
 
     @abstractmethod
-    async def begin(self) -> str: ...
+    async def begin(self, *, has_checksums: bool) -> UploadBegun: ...
 
     @abstractmethod
-    async def parts(self, upload_id: str, first: int, count: int) -> tuple[SignedUrl, ...]: ...
+    async def parts(self, request: PartsRequest) -> tuple[SignedUrl, ...]: ...
 
     @abstractmethod
-    async def complete(self, upload_id: str, etags: tuple[str, ...]) -> UploadAnswer: ...
+    async def complete(self, request: CompleteUpload) -> UploadAnswer: ...
 
 
 class DiscardDesk(Desk):
@@ -80,14 +80,17 @@ class DiscardDesk(Desk):
     async def index(self) -> SignedUrl:
         return _put(index_key(self._url))
 
-    async def begin(self) -> str:
-        return "upload"
+    async def begin(self, *, has_checksums: bool) -> UploadBegun:
+        return UploadBegun(upload_id="upload", checksums=has_checksums)
 
-    async def parts(self, upload_id: str, first: int, count: int) -> tuple[SignedUrl, ...]:
-        numbers = range(first, first + count)
-        return tuple(_put(f"{self._url}?partNumber={number}&uploadId={upload_id}") for number in numbers)
+    async def parts(self, request: PartsRequest) -> tuple[SignedUrl, ...]:
+        base = f"{self._url}?uploadId={request.upload_id}&partNumber="
+        if request.crc32:
+            checked = enumerate(request.crc32, request.first)
+            return tuple(_put(f"{base}{number}", {CHECKSUM_HEADER: crc32}) for number, crc32 in checked)
+        return tuple(_put(f"{base}{number}") for number in range(request.first, request.first + request.count))
 
-    async def complete(self, upload_id: str, etags: tuple[str, ...]) -> UploadAnswer:  # noqa: ARG002  # kept nowhere
+    async def complete(self, request: CompleteUpload) -> UploadAnswer:  # noqa: ARG002  # kept nowhere
         return UploadCompleted()
 
 
@@ -104,14 +107,19 @@ class BucketDesk(Desk):
     async def index(self) -> SignedUrl:
         return await self._sign(index_key(self._key))
 
-    async def begin(self) -> str:
-        return await self._bucket.begin_multipart(self._key)
+    async def begin(self, *, has_checksums: bool) -> UploadBegun:
+        has_checksums = has_checksums and bool(self._bucket.compares_checksums)
+        upload_id = await self._bucket.begin_multipart(self._key, has_checksums=has_checksums)
+        return UploadBegun(upload_id=upload_id, checksums=has_checksums)
 
-    async def parts(self, upload_id: str, first: int, count: int) -> tuple[SignedUrl, ...]:
-        return await self._bucket.sign_parts(self._key, upload_id, first, count)
+    async def parts(self, request: PartsRequest) -> tuple[SignedUrl, ...]:
+        if request.crc32:
+            checked = dict(enumerate(request.crc32, request.first))
+            return await self._bucket.sign_checked_parts(self._key, request.upload_id, checked)
+        return await self._bucket.sign_parts(self._key, request.upload_id, request.first, request.count)
 
-    async def complete(self, upload_id: str, etags: tuple[str, ...]) -> UploadAnswer:
-        match await self._bucket.complete_multipart(self._key, upload_id, etags):
+    async def complete(self, request: CompleteUpload) -> UploadAnswer:
+        match await self._bucket.complete_multipart(self._key, request.upload_id, request.etags, request.crc32):
             case Completed():
                 return UploadCompleted()
             case UploadGone(why=why):
@@ -135,5 +143,5 @@ async def serve(desk: Desk, path: Path) -> asyncio.Server:
     return await asyncio.start_unix_server(answer, path, limit=MAX_REQUEST_BYTES)
 
 
-def _put(url: str) -> SignedUrl:
-    return SignedUrl(method="PUT", url=url, lifetime_seconds=LIFETIME_SECONDS)
+def _put(url: str, headers: dict[str, str] | None = None) -> SignedUrl:
+    return SignedUrl(method="PUT", url=url, headers=headers or {}, lifetime_seconds=LIFETIME_SECONDS)

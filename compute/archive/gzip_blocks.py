@@ -6,7 +6,6 @@ twentieth. A reader sees one ordinary member (RFC 1952), which matters: many
 streaming readers stop after the first.
 """
 
-import hashlib
 import struct
 
 import msgspec
@@ -85,7 +84,6 @@ class GzipMember:
 
     def __init__(self) -> None:
         self.size_bytes = 0
-        self._sha256 = hashlib.sha256()
         self._crc32 = 0
         self._raw_bytes = 0
 
@@ -104,15 +102,14 @@ class GzipMember:
         return self._given(_EMPTY_FINAL_BLOCK + struct.pack("<II", self._crc32, self._raw_bytes & 0xFFFFFFFF))
 
     def _given(self, data: bytes) -> bytes:
-        self._sha256.update(data)
         self.size_bytes += len(data)
         return data
 
-    def summary(self, tar: TarStream, *, seconds: float) -> PublishedFacts:
+    def summary(self, tar: TarStream, *, sha256: bytes, seconds: float) -> PublishedFacts:
         """What is known of the whole archive of `tar` once it is made, which took so long, and before it is sent."""
         return PublishedFacts(
             size_bytes=self.size_bytes,
-            sha256=self._sha256.hexdigest(),
+            sha256=sha256.hex(),
             entries=tar.entries,
             raw_bytes=tar.raw_bytes,
             warnings=tuple(tar.warnings),

@@ -71,4 +71,5 @@ class SmallArchives:
             return None
         member = GzipMember()
         content = member.header() + member.append(compress_block(raw, self._level)) + member.trailer()
-        return SmallArchive(content, member.summary(tar, seconds=time.monotonic() - begun))
+        sha256 = hashlib.sha256(content).digest()
+        return SmallArchive(content, member.summary(tar, sha256=sha256, seconds=time.monotonic() - begun))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, Self, TypeVar
 
 import msgspec
+from isal import isal_zlib
 
 from compute.archive.gzip_blocks import LEVEL, CompressedBlock, GzipMember, compress_block
 from compute.archive.index import ArchiveIndex
@@ -55,18 +56,20 @@ class ArchiveThreads:
 class Part(msgspec.Struct, frozen=True, kw_only=True):
     """Consecutive bytes of the archive; numbers begin at 1. All parts but the last one are equally long.
 
-    The digest of a part is computed while the next one is made.
+    `sha256` is of the archive up to the end of this part: where it is the same, so is all that was before.
     """
 
     number: int
     content: memoryview
     is_last: bool
-    digest: "Future[bytes]"
+    crc32: int
+    sha256: bytes
 
     async def md5(self) -> bytes:
-        if self.digest.done():
-            return self.digest.result()
-        return await asyncio.shield(asyncio.wrap_future(self.digest))
+        """Computed in a thread. It costs more than all else that is done with the bytes once they are compressed."""
+        if len(self.content) < BLOCK_BYTES:
+            return _md5(self.content)
+        return await asyncio.to_thread(_md5, self.content)
 
     def __repr__(self) -> str:
         return f"<Part {self.number}, {len(self.content)} bytes>"
@@ -172,6 +175,7 @@ class _Maker:
         self._compressing: deque[_Block] = deque()
         self._zeros: Future[CompressedBlock] | None = None
         self._member = GzipMember()
+        self._sha256 = hashlib.sha256()
         self._made = bytearray()
         """What was compressed and is in no part yet."""
         self._tar_bytes = 0
@@ -190,20 +194,19 @@ class _Maker:
         self._made = bytearray(memoryview(self._made)[self._part_bytes :])
         self._parts += 1
         is_last = self._finished and not self._made
-        part = Part(number=self._parts, content=content, is_last=is_last, digest=self._md5_of(content))
+        self._sha256.update(content)
+        sha256 = self._sha256.copy().digest()
+        part = Part(number=self._parts, content=content, is_last=is_last, crc32=isal_zlib.crc32(content), sha256=sha256)
         self._seconds += time.monotonic() - begun
         if is_last:
-            self.summary = self._member.summary(self.tar, seconds=self._seconds)
+            self.summary = self._member.summary(self.tar, sha256=sha256, seconds=self._seconds)
         return part
 
-    def _md5_of(self, content: memoryview) -> "Future[bytes]":
-        if len(content) < BLOCK_BYTES:
-            return _done(_md5(content))
-        return self._threads.compressors.submit(_md5, content)
-
     def take_back(self, part: Part, part_bytes: int) -> None:
+        """Only of the first part, before which there is nothing."""
         self._made = bytearray(part.content) + self._made
-        self._parts -= 1
+        self._parts = 0
+        self._sha256 = hashlib.sha256()
         self._part_bytes = part_bytes
 
     def close(self) -> None:

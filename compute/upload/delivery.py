@@ -149,6 +149,7 @@ class Delivery:
         self._execution_id = execution_id
         self._content = content
         self._md5 = base64.b64encode(md5).decode("ascii")
+        """Empty where the URLs are signed with a checksum."""
         self._urls = urls
         self._http = http
         self._pace = pace

@@ -33,7 +33,7 @@ from shared.protocol.messages import (
     node_request_answers,
 )
 from shared.protocol.nodes.inputs import InputsRequest
-from shared.protocol.signed_url import Grant
+from shared.protocol.signed_url import CHECKSUM_HEADER, Grant
 from shared.runtime.backoff import Backoff
 
 REQUEST_SECONDS = 10.0
@@ -136,22 +136,22 @@ class ExecutionGrants:
         """Of the index beside the archive."""
         return _IndexUrls(self)
 
-    async def begin_upload(self, lost: str = "") -> str:
-        """The id of an upload in parts: of the one begun before, unless that is `lost`."""
-        _, answer = await self._answer(BeginUpload(execution_id=self._execution_id, lost=lost))
+    async def begin_upload(self, lost: str = "") -> tuple[str, bool]:
+        """The id of an upload in parts: of the one begun before, unless that is `lost`. Whether it has checksums."""
+        _, answer = await self._answer(BeginUpload(execution_id=self._execution_id, lost=lost, checksums=True))
         match answer:
-            case UploadBegun(upload_id=upload_id):
+            case UploadBegun(upload_id=upload_id, checksums=checksums):
                 self._went_well()
-                return upload_id
+                return upload_id, checksums
             case _:
                 raise _misunderstood(answer)
 
     def parts(self, upload_id: str) -> "PartUrls":
         return PartUrls(self, upload_id)
 
-    async def complete(self, upload_id: str, etags: tuple[str, ...]) -> None:
+    async def complete(self, upload_id: str, etags: tuple[str, ...], crc32: tuple[str, ...] = ()) -> None:
         """Make the parts one object. Raises UploadIsLost."""
-        request = CompleteUpload(execution_id=self._execution_id, upload_id=upload_id, etags=etags)
+        request = CompleteUpload(execution_id=self._execution_id, upload_id=upload_id, etags=etags, crc32=crc32)
         _, answer = await self._answer(request)
         match answer:
             case UploadCompleted():
@@ -174,9 +174,16 @@ class ExecutionGrants:
             case _:
                 raise _misunderstood(answer)
 
-    async def _parts(self, upload_id: str, first: int, count: int, s3_code: str) -> list[Grant]:
+    async def _parts(
+        self, upload_id: str, first: int, count: int, s3_code: str, crc32: tuple[str, ...] = ()
+    ) -> list[Grant]:
         request = PartsRequest(
-            execution_id=self._execution_id, upload_id=upload_id, first=first, count=count, s3_code=s3_code
+            execution_id=self._execution_id,
+            upload_id=upload_id,
+            first=first,
+            count=count,
+            s3_code=s3_code,
+            crc32=crc32,
         )
         asked_at, answer = await self._answer(request)
         match answer:
@@ -270,28 +277,37 @@ class PartUrls:
             await self.ask_ahead(number)
         return _PartUrl(self, number)
 
-    async def renew(self, number: int, s3_code: str) -> Grant:
-        await self._fetch(number, 1, s3_code)
+    async def for_checksum(self, number: int, crc32: str) -> "_PartUrl":
+        """The same of an upload with checksums: the URL is for bytes with this CRC-32, in base64, alone."""
+        urls = _PartUrl(self, number, crc32)
+        await urls.renew()
+        return urls
+
+    async def renew(self, number: int, s3_code: str, crc32: str) -> Grant:
+        await self._fetch(number, 1, s3_code, (crc32,) if crc32 else ())
         grant = self.take(number)
         assert grant is not None
+        if crc32 and grant.url.headers.get(CHECKSUM_HEADER) != crc32:
+            raise UploadIsLost(self._upload_id, "The orchestrator signs no checksums any more.")
         return grant
 
     def take(self, number: int) -> Grant | None:
         return self._given.pop(number, None)
 
-    async def _fetch(self, first: int, count: int, s3_code: str = "") -> None:
-        grants = await self._grants._parts(self._upload_id, first, count, s3_code)  # noqa: SLF001  # as above
+    async def _fetch(self, first: int, count: int, s3_code: str = "", crc32: tuple[str, ...] = ()) -> None:
+        grants = await self._grants._parts(self._upload_id, first, count, s3_code, crc32)  # noqa: SLF001  # as above
         self._given |= dict(enumerate(grants, first))
 
 
 class _PartUrl:
-    def __init__(self, parts: PartUrls, number: int) -> None:
+    def __init__(self, parts: PartUrls, number: int, crc32: str = "") -> None:
         self.current = parts.take(number)
         self._parts = parts
         self._number = number
+        self._crc32 = crc32
 
     async def renew(self, s3_code: str = "") -> Grant:
-        self.current = await self._parts.renew(self._number, s3_code)
+        self.current = await self._parts.renew(self._number, s3_code, self._crc32)
         return self.current
 
 

@@ -2,7 +2,7 @@
 
 `upload.jsonl` beside the journal of the execution: a line for the upload, and one for each part that S3 has. After a
 restart the archive is made again, byte for byte; a part counts as being there only if it has the digest that is written
-here. A URL is never in it.
+here: that of the archive up to its end. Earlier nodes wrote the MD5 of the part itself. A URL is never in it.
 
 It saves sending twice and nothing else, so an upload goes on without it where the disk is full or broken.
 """
@@ -21,16 +21,18 @@ _log = logging.getLogger(__name__)
 FILE = "upload.jsonl"
 
 
-class _Upload(msgspec.Struct, frozen=True, kw_only=True):
+class _Upload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     upload_id: str
     part_bytes: int
+    has_checksums: bool = False
 
 
-class StoredPart(msgspec.Struct, frozen=True, kw_only=True):
-    """`md5` in hexadecimal; `etag` is what S3 said, without quotes."""
+class StoredPart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Digests in hexadecimal, `sha256` as a Part has it; `etag` is what S3 said, without quotes."""
 
     number: int
-    md5: str
+    md5: str = ""
+    sha256: str = ""
     etag: str
 
 
@@ -38,6 +40,7 @@ class BegunUpload(NamedTuple):
     upload_id: str
     part_bytes: int
     parts: dict[int, StoredPart]
+    has_checksums: bool = False
 
 
 class UploadJournal:
@@ -70,10 +73,11 @@ class UploadJournal:
             with suppress(msgspec.DecodeError, UnicodeDecodeError):
                 part = msgspec.json.decode(line, type=StoredPart)
                 parts[part.number] = part
-        return BegunUpload(upload.upload_id, upload.part_bytes, parts)
+        return BegunUpload(upload.upload_id, upload.part_bytes, parts, upload.has_checksums)
 
-    def begin(self, upload_id: str, part_bytes: int) -> None:
-        line = msgspec.json.encode(_Upload(upload_id=upload_id, part_bytes=part_bytes)) + b"\n"
+    def begin(self, upload_id: str, part_bytes: int, *, has_checksums: bool = False) -> None:
+        upload = _Upload(upload_id=upload_id, part_bytes=part_bytes, has_checksums=has_checksums)
+        line = msgspec.json.encode(upload) + b"\n"
         try:
             private_file.replace(self._path, line)
         except OSError as error:

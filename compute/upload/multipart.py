@@ -5,6 +5,7 @@ the middle goes on with what is missing.
 """
 
 import asyncio
+import base64
 import hashlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ PARTS_IN_FLIGHT = 3
 """On their way, beside the one that is being packed."""
 
 Deliver = Callable[[memoryview, bytes, Urls], Awaitable[Stored | S3Failure]]
+"""Takes the bytes, their MD5, which is empty where the URLs are signed with a checksum, and the URLs."""
 
 
 class PartRefused(Exception):
@@ -63,21 +65,30 @@ class MultipartUpload:
         self._upload_id = ""
         self._goes_on = False
         """Whether the upload was begun by an earlier process, which may have sent a part with other bytes."""
+        self._has_checksums = False
         self._urls: PartUrls
         self._stored: dict[int, StoredPart] = {}
-        self._digests: dict[int, bytes] = {}
+        self._crc32: dict[int, str] = {}
 
     def __repr__(self) -> str:
-        return f"<MultipartUpload, {len(self._stored)} of {len(self._digests)} parts stored>"
+        return f"<MultipartUpload, {len(self._stored)} of {len(self._crc32)} parts stored>"
 
     @property
     def parts(self) -> int:
-        return len(self._digests)
+        return len(self._crc32)
 
     @property
     def md5(self) -> str:
-        """As S3 has it (Amazon S3 User Guide, "Checking object integrity"): of the digests, with their number."""
-        digests = b"".join(self._digests[number] for number in range(1, self.parts + 1))
+        """As S3 has it (Amazon S3 User Guide, "Checking object integrity"): of the digests, with their number.
+
+        Of a part that S3 has compared by its CRC the ETag is taken for the digest, which it mostly is. Empty where it
+        is none.
+        """
+        parts = [self._stored[number] for number in range(1, self.parts + 1)]
+        try:
+            digests = b"".join(bytes.fromhex(part.md5 or part.etag) for part in parts)
+        except ValueError:
+            return ""
         return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{self.parts}"
 
     async def send(self, first: Part, lost: str) -> None:
@@ -91,25 +102,33 @@ class MultipartUpload:
 
     async def complete(self) -> None:
         """Make the parts one object. Raises UploadIsLost, GrantRefused."""
-        etags = tuple(self._stored[number].etag for number in range(1, self.parts + 1))
-        await self._grants.complete(self._upload_id, etags)
+        numbers = range(1, self.parts + 1)
+        etags = tuple(self._stored[number].etag for number in numbers)
+        crc32 = tuple(self._crc32[number] for number in numbers) if self._has_checksums else ()
+        await self._grants.complete(self._upload_id, etags, crc32)
 
     async def _begin(self, lost: str) -> None:
         begun = await asyncio.to_thread(self._journal.read)
         if begun is not None and begun.part_bytes == self._part_bytes and not lost:
             self._upload_id, self._stored = begun.upload_id, begun.parts
+            self._has_checksums = begun.has_checksums
             self._goes_on = True
         else:
-            self._upload_id = await self._grants.begin_upload(lost)
-            await asyncio.to_thread(self._journal.begin, self._upload_id, self._part_bytes)
+            self._upload_id, self._has_checksums = await self._grants.begin_upload(lost)
+            await asyncio.to_thread(
+                self._journal.begin, self._upload_id, self._part_bytes, has_checksums=self._has_checksums
+            )
         self._urls = self._grants.parts(self._upload_id)
         self._begun.set()
 
     async def _send_parts(self, part: Part, group: asyncio.TaskGroup) -> None:
         while True:
             self._check_size(part)
+            self._crc32[part.number] = base64.b64encode(part.crc32.to_bytes(4, "big")).decode("ascii")
+            # Asked for while the part waits for its turn.
+            urls = group.create_task(self._urls_of(part, group), name=f"url of part {part.number}")
             await self._in_flight.acquire()
-            group.create_task(self._send(part, group), name=f"part {part.number}")
+            group.create_task(self._send(part, urls), name=f"part {part.number}")
             if part.is_last:
                 return
             await self._buffers.take()
@@ -119,27 +138,43 @@ class MultipartUpload:
         if part.number > MAX_PARTS or (part.number - 1) * self._part_bytes + len(part.content) > self._limit_bytes:
             raise TooLarge
 
-    async def _send(self, part: Part, group: asyncio.TaskGroup) -> None:
+    async def _urls_of(self, part: Part, group: asyncio.TaskGroup) -> Urls | None:
+        """None if S3 has the part."""
+        await self._begun.wait()
+        if await self._is_stored(part):
+            return None
+        if self._has_checksums:
+            return await self._urls.for_checksum(part.number, self._crc32[part.number])
+        if self._urls.wants_more(part.number):
+            group.create_task(self._urls.ask_ahead(part.number), name="urls of parts")
+        return await self._urls.of(part.number)
+
+    async def _is_stored(self, part: Part) -> bool:
+        stored = self._stored.get(part.number)
+        if stored is None:
+            return False
+        if stored.sha256:
+            return stored.sha256 == part.sha256.hex()
+        return stored.md5 == (await part.md5()).hex()
+
+    async def _send(self, part: Part, asked: asyncio.Task[Urls | None]) -> None:
         try:
-            md5 = await part.md5()
-            self._digests[part.number] = md5
-            await self._begun.wait()
-            stored = self._stored.get(part.number)
-            if stored is None or stored.md5 != md5.hex():
-                if self._urls.wants_more(part.number):
-                    group.create_task(self._urls.ask_ahead(part.number), name="urls of parts")
-                await self._put(part, md5)
-            else:
+            urls = await asked
+            if urls is None:
                 self._meter.stored(len(part.content))  # by an earlier process
+            else:
+                await self._put(part, urls)
         finally:
             self._in_flight.release()
             self._buffers.give_back()
 
-    async def _put(self, part: Part, md5: bytes) -> None:
-        answer = await self._deliver(part.content, md5, await self._urls.of(part.number))
+    async def _put(self, part: Part, urls: Urls) -> None:
+        md5 = b"" if self._has_checksums else await part.md5()
+        answer = await self._deliver(part.content, md5, urls)
         match answer:
             case Stored(etag):
-                stored = StoredPart(number=part.number, md5=md5.hex(), etag=etag or md5.hex())
+                etag = etag or (await part.md5()).hex()
+                stored = StoredPart(number=part.number, md5=md5.hex(), sha256=part.sha256.hex(), etag=etag)
                 self._stored[part.number] = stored
                 await asyncio.to_thread(self._journal.add, stored)
             case S3Failure() if action_for(answer) is UploadAction.SETTLE or self._is_irreplaceable(answer):

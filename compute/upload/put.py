@@ -67,16 +67,19 @@ async def put(
     url: SignedUrl,
     content: memoryview,
     *,
-    content_md5: str,
+    content_md5: str = "",
     idle_seconds: float = IDLE_SECONDS,
     meter: UploadMeter | None = None,
 ) -> Stored | S3Failure:
     """What S3 said. Raises NotAnswered. `meter` sees what is sent meanwhile.
 
-    `content_md5` is the digest in base64, as RFC 1864 has it; S3 refuses other bytes.
+    `content_md5` is the digest in base64, as RFC 1864 has it, by which S3 refuses other bytes; empty where the URL is
+    signed with a checksum.
     """
     # With a length, aiohttp never sends a chunked body, which AWS refuses.
-    headers = url.headers | {"Content-Length": str(len(content)), "Content-MD5": content_md5}
+    headers = url.headers | {"Content-Length": str(len(content))}
+    if content_md5:
+        headers["Content-MD5"] = content_md5
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(idle_seconds) as deadline:

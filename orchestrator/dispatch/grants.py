@@ -6,6 +6,7 @@ and have another begun; three are open at most, so that each is in the record un
 """
 
 import asyncio
+import re
 from collections.abc import Iterator
 from weakref import WeakValueDictionary
 
@@ -51,6 +52,7 @@ MAX_PARTS = 10_000
 MAX_URLS = 64
 """In one answer, which has to fit into a message."""
 MAX_ETAG_CHARACTERS = 100
+_CRC32 = re.compile(r"[0-9A-Za-z+/]{6}==")
 MOST_OPEN = 3
 """How many uploads of one execution may be open: the one that goes on, and others that were given up for lost."""
 TRIES = 8
@@ -120,8 +122,8 @@ class Grants:
             case IndexGrantRequest(s3_code=code):
                 await self._vouch(location, code)
                 return IndexGrantGiven(index=await self._index(location))
-            case BeginUpload(lost=lost):
-                return UploadBegun(upload_id=await self._begin(record, location, lost))
+            case BeginUpload():
+                return await self._begin(record, location, request)
             case PartsRequest():
                 return await self._parts(record, location, request)
             case CompleteUpload():
@@ -183,21 +185,28 @@ class Grants:
         if problem is not None:
             raise StorageUnavailable(f"S3 refuses uploads: {problem.message}", hint=problem.hint)
 
-    async def _begin(self, before: ExecutionRecord, location: Location, lost: str) -> str:
-        """One at a time: whoever asks meanwhile finds the upload begun."""
+    async def _begin(self, before: ExecutionRecord, location: Location, request: BeginUpload) -> UploadBegun:
+        """One at a time: whoever asks meanwhile finds the upload begun.
+
+        One with checksums is lost to a node of an earlier version, which tells none.
+        """
         async with self._beginning.setdefault(before.id, asyncio.Lock()):
             record = self._model.execution(before.id) or before
-            if record.upload_id and record.upload_id != lost:
-                return record.upload_id
+            if record.upload_id not in {"", request.lost} and (request.checksums or not record.upload_has_checksums):
+                return UploadBegun(upload_id=record.upload_id, checksums=record.upload_has_checksums)
             aborted = await self._make_room(record, location)
             bucket = await self._locations.bucket_of(location)
-            upload_id = await bucket.begin_multipart(location.key)
+            has_checksums = request.checksums and bool(bucket.compares_checksums)
+            begun = UploadBegun(
+                upload_id=await bucket.begin_multipart(location.key, has_checksums=has_checksums),
+                checksums=has_checksums,
+            )
             try:
-                await self._keep(record, upload_id, aborted)
+                await self._keep(record, begun, aborted)
             except BaseException:
-                self._abandoned.add(location, upload_id)
+                self._abandoned.add(location, begun.upload_id)
                 raise
-            return upload_id
+            return begun
 
     async def _make_room(self, record: ExecutionRecord, location: Location) -> str:
         """The oldest upload that was given up, which is aborted if there would be too many. Raises TooManyUploads."""
@@ -212,7 +221,7 @@ class Grants:
         self._abandoned.add(location, oldest)  # a part that is on its way may still arrive
         return oldest
 
-    async def _keep(self, before: ExecutionRecord, upload_id: str, aborted: str) -> None:
+    async def _keep(self, before: ExecutionRecord, begun: UploadBegun, aborted: str) -> None:
         """Write the id into the record as it is now: it has often moved since, by the report of the task's end.
 
         Raises RevisionConflict where another upload was begun meanwhile; asked again, that one's id is the answer.
@@ -224,7 +233,9 @@ class Grants:
             if record.upload_id != before.upload_id:
                 break
             left = tuple(each for each in (*record.left_uploads, record.upload_id) if each not in {"", aborted})
-            after = msgspec.structs.replace(record, upload_id=upload_id, left_uploads=left)
+            after = msgspec.structs.replace(
+                record, upload_id=begun.upload_id, upload_has_checksums=begun.checksums, left_uploads=left
+            )
             if await changes.update(self._store, after):
                 return
         raise RevisionConflict(before.key)
@@ -237,16 +248,24 @@ class Grants:
             raise GrantRefused(f"There is no part {request.first} of an upload.")
         count = max(1, min(request.count, MAX_URLS, MAX_PARTS - request.first + 1))
         bucket = await self._locations.bucket_of(location)
-        return PartsGiven(parts=await bucket.sign_parts(location.key, record.upload_id, request.first, count))
+        if not record.upload_has_checksums:
+            return PartsGiven(parts=await bucket.sign_parts(location.key, record.upload_id, request.first, count))
+        if not request.crc32:
+            return UploadLost(message="It was begun by a node of a later version, which told checksums.")
+        checksums = dict(enumerate(_checked(request.crc32[:count]), request.first))
+        return PartsGiven(parts=await bucket.sign_checked_parts(location.key, record.upload_id, checksums))
 
     async def _complete(self, record: ExecutionRecord, location: Location, request: CompleteUpload) -> UploadAnswer:
         if not record.upload_id or request.upload_id != record.upload_id:
             return UploadLost(message="Another upload has been begun since.")
         if not 1 <= len(request.etags) <= MAX_PARTS or any(len(each) > MAX_ETAG_CHARACTERS for each in request.etags):
             raise GrantRefused("The list of parts makes no sense.")
+        crc32 = _checked(request.crc32) if record.upload_has_checksums else ()
+        if len(crc32) not in {0, len(request.etags)}:
+            raise GrantRefused("The list of checksums makes no sense.")
         # S3 may take minutes, and a node asks again before that: it then finds the upload completed.
         async with self._completing.setdefault(record.id, asyncio.Lock()):
-            match await self._completed(location, record.upload_id, request.etags):
+            match await self._completed(location, record.upload_id, request.etags, crc32):
                 case Completed(exists):
                     if exists:
                         await self._leave(record)
@@ -258,7 +277,9 @@ class Grants:
                         return UploadCompleted()
                     return UploadLost(message=why)
 
-    async def _completed(self, location: Location, upload_id: str, etags: tuple[str, ...]) -> Completed | UploadGone:
+    async def _completed(
+        self, location: Location, upload_id: str, etags: tuple[str, ...], crc32: tuple[str, ...]
+    ) -> Completed | UploadGone:
         """What completing comes to. Raises StorageUnavailable.
 
         Where it fails again and again the upload may be gone: Ceph says of one that was aborted, as by a life-cycle
@@ -267,7 +288,7 @@ class Grants:
         failures = self._failures.pop(upload_id, 0)
         bucket, key = await self._locations.bucket_of(location), location.key
         try:
-            return await bucket.complete_multipart(key, upload_id, etags)
+            return await bucket.complete_multipart(key, upload_id, etags, crc32)
         except StorageUnavailable as error:
             if failures + 1 == FAILURES_BEFORE_LOOK:
                 if len(etags) < MAX_PARTS and not await bucket.has_multipart(key, upload_id, len(etags) + 1):
@@ -282,6 +303,13 @@ class Grants:
         if record is not None and record.upload_id not in record.left_uploads:
             left = (*record.left_uploads, record.upload_id)
             await self._store.update(record.key, msgspec.structs.replace(record, left_uploads=left))
+
+
+def _checked(crc32: tuple[str, ...]) -> tuple[str, ...]:
+    """Each becomes a header. Raises GrantRefused."""
+    if not all(_CRC32.fullmatch(each) for each in crc32):
+        raise GrantRefused("A checksum makes no sense: it is no CRC-32 in base64.")
+    return crc32
 
 
 def entitled(sender: NodeId, execution: ExecutionId, record: ExecutionRecord | None) -> Location:

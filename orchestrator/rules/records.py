@@ -258,6 +258,8 @@ class ExecutionRecord(KeyedRecord, frozen=True, kw_only=True):
     location: Location | None = None
     upload_id: str = ""
     """Of the upload in parts that was begun for the result, if one was."""
+    upload_has_checksums: bool = False
+    """Whether S3 compares the CRC-32 of each of its parts."""
     left_uploads: tuple[str, ...] = ()
     """Uploads that another one has replaced, or that met an object that was there already."""
     output: RunOutput | None = None

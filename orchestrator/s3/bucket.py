@@ -13,7 +13,7 @@ import aiohttp
 
 from orchestrator.rules.location import Location
 from orchestrator.s3.bucket_rules.answers import BucketRules, bucket_rules
-from orchestrator.s3.completion_probe import honours_create_only
+from orchestrator.s3.completion_probe import compares_checksums, honours_create_only
 from orchestrator.s3.credentials.chain import Snapshot
 from orchestrator.s3.credentials.rotation import CredentialSource
 from orchestrator.s3.deletion import DeletionRefused, delete
@@ -31,7 +31,7 @@ from orchestrator.s3.watch import BucketWatch
 from shared.errors import StorageUnavailable
 from shared.protocol.objects import deletion_probe_key, index_key, probe_key, record_key
 from shared.protocol.s3_errors import MAX_ERROR_BYTES, is_of_keys, may_be_of_keys
-from shared.protocol.signed_url import SignedUrl
+from shared.protocol.signed_url import CHECKSUM_HEADER, SignedUrl
 from shared.runtime.tls.trust import trusting_store
 
 _log = logging.getLogger(__name__)
@@ -63,6 +63,8 @@ class Bucket:
         self.deletion_problem: BucketProblem | None = None
         self.completes_create_only: bool | None = None
         """Whether the service honours `If-None-Match` at the end of an upload in parts; None is not known yet."""
+        self.compares_checksums: bool | None = None
+        """Whether it compares the CRC-32 of parts whose URLs are signed with it; None is not known yet."""
         self.location = location
         self.expiration_seconds = expiration_seconds
         self.credentials = credentials or CredentialSource()
@@ -121,6 +123,19 @@ class Bucket:
             for number in range(first, first + count)
         )
 
+    async def sign_checked_parts(self, key: str, upload_id: str, crc32: dict[int, str]) -> tuple[SignedUrl, ...]:
+        """URLs for nodes to write parts, each by its number for bytes with this CRC-32. Raises as sign_put does."""
+        keys = await self._usable_keys()
+        return tuple(
+            self._signers.public.sign(
+                *("PUT", key),
+                keys=keys,
+                headers={CHECKSUM_HEADER: checksum},
+                query={"partNumber": str(number), "uploadId": upload_id},
+            )
+            for number, checksum in crc32.items()
+        )
+
     async def sign_content(self, key: str, *, size_bytes: int, sha256: str, create_only: bool) -> SignedUrl:
         """A URL for users to write these bytes and no others, as far as S3 looks at them.
 
@@ -165,13 +180,15 @@ class Bucket:
         """Which parts of an upload are there; none where these credentials may not list them."""
         return await list_parts(self._ask, await self._sign_internal("GET", key, query=part_query(upload_id)))
 
-    async def begin_multipart(self, key: str, *, media_type: str = ARCHIVES) -> str:
+    async def begin_multipart(self, key: str, *, media_type: str = ARCHIVES, has_checksums: bool = False) -> str:
         """The id of a new upload in parts. Raises StorageUnavailable (retryable)."""
         keys = await self._usable_keys()
         with self._heeding_refusals():
-            return await self._multipart.begin(key, keys=keys, media_type=media_type)
+            return await self._multipart.begin(key, keys=keys, media_type=media_type, has_checksums=has_checksums)
 
-    async def complete_multipart(self, key: str, upload_id: str, etags: tuple[str, ...]) -> Completed | UploadGone:
+    async def complete_multipart(
+        self, key: str, upload_id: str, etags: tuple[str, ...], crc32: tuple[str, ...] = ()
+    ) -> Completed | UploadGone:
         """Make the parts one object, in place of no other one: by the service's own rule, or else by a look before.
 
         Raises StorageUnavailable (retryable).
@@ -183,11 +200,13 @@ class Bucket:
             return Completed(exists=True)
         keys = await self._usable_keys()
         with self._heeding_refusals():
-            return await self._multipart.complete(key, upload_id, etags, create_only=create_only, keys=keys)
+            return await self._multipart.complete(key, upload_id, etags, crc32, create_only=create_only, keys=keys)
 
     async def _learn_of_completions(self) -> None:
         if self.completes_create_only is None:
             self.completes_create_only = await honours_create_only(self._ask, self.location.key, self._sign_internal)
+        if self.compares_checksums is None:
+            self.compares_checksums = await compares_checksums(self._ask, self.location.key, self._sign_internal)
 
     async def has_multipart(self, key: str, upload_id: str, spare_part: int) -> bool:
         """Whether S3 knows the upload; also where it does not tell. Raises StorageUnavailable without keys.

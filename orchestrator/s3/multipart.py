@@ -21,6 +21,8 @@ from shared.errors import StorageUnavailable
 from shared.protocol.s3_errors import S3Failure
 
 CREATE_ONLY = "*"
+ALGORITHM = "CRC32"
+"""Of checksums of parts: processors have instructions for it, and isal uses them."""
 ARCHIVES, OCTETS = "application/gzip", "application/octet-stream"
 S3_CODE = "S3Code"
 """Under which name the details of a StorageUnavailable from here tell what S3 said."""
@@ -68,12 +70,13 @@ class MultipartUploads:
         if current is not None:
             await current.close()
 
-    async def begin(self, key: str, *, keys: Snapshot, media_type: str = ARCHIVES) -> str:
-        """The id of a new upload."""
+    async def begin(self, key: str, *, keys: Snapshot, media_type: str = ARCHIVES, has_checksums: bool = False) -> str:
+        """The id of a new upload, for which S3 may have to be told the CRC-32 of each part."""
+        checksums = {"ChecksumAlgorithm": ALGORITHM} if has_checksums else {}
         try:
             async with asyncio.timeout(_BEGIN_SECONDS), self._client(keys) as client:
                 answer = await client.create_multipart_upload(
-                    Bucket=self._location.bucket, Key=key, ContentType=media_type
+                    Bucket=self._location.bucket, Key=key, ContentType=media_type, **checksums
                 )
         except (ClientError, BotoCoreError, TimeoutError) as error:
             raise _unavailable("begin an upload", error) from None
@@ -82,9 +85,21 @@ class MultipartUploads:
         return str(answer["UploadId"])
 
     async def complete(
-        self, key: str, upload_id: str, etags: tuple[str, ...], *, create_only: bool, keys: Snapshot
+        self,
+        key: str,
+        upload_id: str,
+        etags: tuple[str, ...],
+        crc32: tuple[str, ...] = (),
+        *,
+        create_only: bool,
+        keys: Snapshot,
     ) -> Completed | UploadGone:
-        parts = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, 1)]
+        """`crc32` of each part, in base64, where the upload was begun with checksums."""
+        parts: list[dict[str, int | str]] = [
+            {"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, 1)
+        ]
+        for part, checksum in zip(parts, crc32, strict=False):
+            part["ChecksumCRC32"] = checksum
         condition = {"IfNoneMatch": CREATE_ONLY} if create_only else {}
         try:
             async with self._client(keys) as client:

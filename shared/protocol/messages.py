@@ -250,28 +250,40 @@ class IndexGrantRequest(Message, frozen=True, kw_only=True, tag="IndexGrantReque
 
 
 class BeginUpload(Message, frozen=True, kw_only=True, tag="BeginUpload"):
-    """Send the archive in parts. What was begun before goes on, unless it is `lost`: S3 no longer knows that upload."""
+    """Send the archive in parts. What was begun before goes on, unless it is `lost`: S3 no longer knows that upload.
+
+    `checksums` is whether the node can tell the CRC-32 of a part before it asks for its URL.
+    """
 
     execution_id: ExecutionId
     lost: str = ""
+    checksums: bool = False
 
 
 class PartsRequest(Message, frozen=True, kw_only=True, tag="PartsRequest"):
-    """URLs to PUT the parts from number `first` on, which may be fewer than `count`. `s3_code` as in GrantRequest."""
+    """URLs to PUT the parts from number `first` on, which may be fewer than `count`. `s3_code` as in GrantRequest.
+
+    `crc32` are those of the bytes of these parts, in base64, where the upload was begun with checksums.
+    """
 
     execution_id: ExecutionId
     upload_id: str
     first: int
     count: int
     s3_code: str = ""
+    crc32: tuple[str, ...] = ()
 
 
 class CompleteUpload(Message, frozen=True, kw_only=True, tag="CompleteUpload"):
-    """All parts are there: make them one object. `etags` are what S3 said to each, in order and without quotes."""
+    """All parts are there: make them one object. `etags` are what S3 said to each, in order and without quotes.
+
+    `crc32` as in PartsRequest, of all parts.
+    """
 
     execution_id: ExecutionId
     upload_id: str
     etags: tuple[str, ...]
+    crc32: tuple[str, ...] = ()
 
 
 class StoreRequest(Message, frozen=True, kw_only=True, tag="StoreRequest"):
@@ -297,7 +309,10 @@ class IndexGrantGiven(Message, frozen=True, kw_only=True, tag="IndexGrantGiven")
 
 
 class UploadBegun(Message, frozen=True, kw_only=True, tag="UploadBegun"):
+    """With `checksums`, the URL of a part is for bytes of one CRC-32 alone, which S3 compares."""
+
     upload_id: str
+    checksums: bool = False
 
 
 class PartsGiven(Message, frozen=True, kw_only=True, tag="PartsGiven"):

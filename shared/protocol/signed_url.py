@@ -5,6 +5,9 @@ from typing import Any
 
 import msgspec
 
+CHECKSUM_HEADER = "x-amz-checksum-crc32"
+"""The CRC-32 of the body, in base64: S3 refuses other bytes. Amazon's wants it signed, as all headers of this kind."""
+
 
 class SignedUrl(msgspec.Struct, frozen=True, kw_only=True):
     """A pre-signed URL: whoever holds it may make this one request until it expires.

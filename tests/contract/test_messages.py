@@ -480,6 +480,18 @@ GOLDEN: list[tuple[Message, str]] = [
         '{"type":"PartsRequest","execution_id":"e-1","upload_id":"u-1","first":17,"count":16}',
     ),
     (
+        BeginUpload(execution_id=EXECUTION, checksums=True),
+        '{"type":"BeginUpload","execution_id":"e-1","checksums":true}',
+    ),
+    (
+        PartsRequest(execution_id=EXECUTION, upload_id="u-1", first=3, count=1, crc32=("mTORVg==",)),
+        '{"type":"PartsRequest","execution_id":"e-1","upload_id":"u-1","first":3,"count":1,"crc32":["mTORVg=="]}',
+    ),
+    (
+        CompleteUpload(execution_id=EXECUTION, upload_id="u-1", etags=("a",), crc32=("mTORVg==",)),
+        '{"type":"CompleteUpload","execution_id":"e-1","upload_id":"u-1","etags":["a"],"crc32":["mTORVg=="]}',
+    ),
+    (
         PartsRequest(execution_id=EXECUTION, upload_id="u-1", first=3, count=1, s3_code="ExpiredToken"),
         ('{"type":"PartsRequest","execution_id":"e-1","upload_id":"u-1","first":3,"count":1,"s3_code":"ExpiredToken"}'),
     ),
@@ -565,6 +577,7 @@ GOLDEN: list[tuple[Message, str]] = [
         ),
     ),
     (UploadBegun(upload_id="u-1"), '{"type":"UploadBegun","upload_id":"u-1"}'),
+    (UploadBegun(upload_id="u-1", checksums=True), '{"type":"UploadBegun","upload_id":"u-1","checksums":true}'),
     (
         PartsGiven(parts=(SIGNED,)),
         (

@@ -1,18 +1,22 @@
 """A result of several parts on its way to a real S3: in parallel, within bounds, and resumed where it was left."""
 
 import asyncio
+import base64
 import contextlib
 import logging
 import os
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from compute.upload.journal import FILE, UploadJournal
 from compute.upload.multipart import PARTS_IN_FLIGHT
+from compute.upload.put import Stored, put
 from compute.upload.shared_limits import PARTS_IN_MEMORY
 from compute.upload.upload import NotSent, Sent, Upload
 from orchestrator.dispatch.abandoned_uploads import TIMES, AbandonedUploads
@@ -31,6 +35,7 @@ from shared.protocol.messages import (
     UploadLost,
     UploadRequest,
 )
+from shared.protocol.s3_errors import S3Failure
 from shared.runtime.aio import background
 from tests.faulty_s3 import LOSE_ANSWER, Fault, Kind, answer
 from tests.integration.publishing import PART_BYTES, Publishing, publishing
@@ -147,6 +152,7 @@ async def test_urls_are_asked_for_some_at_a_time_and_before_they_are_needed(
 ) -> None:
     monkeypatch.setattr("compute.upload.grants.PARTS_AT_ONCE", 3)
     monkeypatch.setattr("compute.upload.grants.URLS_AHEAD", 1)
+    large.bucket.compares_checksums = False
     await large.published()
     requests = [each for each in large.asked if isinstance(each, PartsRequest)]
     assert [(each.first, each.count) for each in requests] == [(1, 3), (4, 3)]
@@ -156,6 +162,7 @@ async def test_an_orchestrator_may_give_fewer_urls_than_were_asked_for(
     large: Publishing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestrator.dispatch.grants.MAX_URLS", 2)
+    large.bucket.compares_checksums = False
     await large.published()
     requests = [each for each in large.asked if isinstance(each, PartsRequest)]
     assert {1, 3, 5} <= {each.first for each in requests}, "two URLs at a time"
@@ -219,6 +226,114 @@ async def test_where_the_index_finds_no_room_the_result_is_published_without_one
     assert (end.facts.parts, end.facts.index_bytes, end.facts.index_sha256) == (5, 0, "")
     assert large.s3.of(Kind.INDEX) == []
     assert "has no index: the disk of the node would not take it: No such file or directory" in caplog.text
+
+
+# ---- checksums -------------------------------------------------------------------------------------------------
+
+
+async def test_s3_compares_the_crc32_of_each_part_and_the_node_computes_no_md5(
+    large: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[memoryview] = []
+    monkeypatch.setattr("compute.archive.stream._md5", asked.append)
+    _, end = await large.published()
+    assert asked == []
+    assert end.facts.md5.endswith("-5")
+    for part in large.s3.of(Kind.PART):
+        assert len(part.headers["x-amz-checksum-crc32"]) == 8
+        assert "content-md5" not in part.headers
+
+
+async def test_a_url_of_a_part_is_good_for_the_bytes_of_its_checksum_alone(large: Publishing) -> None:
+    begun = await large.ask(BeginUpload(execution_id=large.execution, checksums=True))
+    assert isinstance(begun, UploadBegun)
+    crc32 = base64.b64encode(zlib.crc32(b"right").to_bytes(4, "big")).decode()
+    request = PartsRequest(execution_id=large.execution, upload_id=begun.upload_id, first=1, count=1, crc32=(crc32,))
+    given = await large.ask(request)
+    assert isinstance(given, PartsGiven)
+    (url,) = given.parts
+    refused = await put(large.uploading.http, url, memoryview(b"other"))
+    assert isinstance(refused, S3Failure)
+    assert refused.code == "BadDigest"
+    assert isinstance(await put(large.uploading.http, url, memoryview(b"right")), Stored)
+
+
+@pytest.mark.parametrize("crc32", ["", "AAAA", "AAAAAA==\r\nx: y", "AAAAAAA="])
+async def test_what_is_no_checksum_becomes_no_header(large: Publishing, crc32: str) -> None:
+    begun = await large.ask(BeginUpload(execution_id=large.execution, checksums=True))
+    assert isinstance(begun, UploadBegun)
+    request = PartsRequest(execution_id=large.execution, upload_id=begun.upload_id, first=1, count=1, crc32=(crc32,))
+    answer = await large.ask(request)
+    assert isinstance(answer, RequestRefused)
+    assert "A checksum makes no sense" in answer.message
+
+
+async def test_where_the_service_compares_no_checksums_parts_have_an_md5(large: Publishing) -> None:
+    large.bucket.compares_checksums = False
+    await large.published()
+    assert all(len(part.headers["content-md5"]) == 24 for part in large.s3.of(Kind.PART))
+
+
+async def test_an_orchestrator_of_an_earlier_version_knows_no_checksums(large: Publishing) -> None:
+    def understood(request: UploadRequest) -> UploadRequest:
+        match request:
+            case BeginUpload():
+                return replace(request, checksums=False)
+            case PartsRequest() | CompleteUpload():
+                assert not request.crc32
+            case _:
+                pass
+        return request
+
+    large.understood = understood
+    await large.published()
+    assert all("content-md5" in part.headers for part in large.s3.of(Kind.PART))
+
+
+async def test_an_orchestrator_of_an_earlier_version_that_takes_over_has_the_upload_begun_anew(
+    large: Publishing,
+) -> None:
+    await interrupted(large, 2)
+    assert large.record.upload_has_checksums
+
+    def understood(request: UploadRequest) -> UploadRequest:
+        match request:
+            case BeginUpload():
+                return replace(request, checksums=False)
+            case PartsRequest() | CompleteUpload():
+                return replace(request, crc32=())
+            case _:
+                pass
+        return request
+
+    large.understood = understood
+    large.store.feed(large.key, replace(large.record, upload_has_checksums=False))  # it does not write the field
+    await large.published()
+    assert large.s3.body_bytes(Kind.PART) > 4 * PART_BYTES
+
+
+async def test_a_node_of_an_earlier_version_begins_anew_where_it_finds_checksums(large: Publishing) -> None:
+    first = await large.ask(BeginUpload(execution_id=large.execution, checksums=True))
+    assert isinstance(first, UploadBegun)
+    assert first.checksums
+    asked = PartsRequest(execution_id=large.execution, upload_id=first.upload_id, first=1, count=16)
+    assert isinstance(await large.ask(asked), UploadLost)
+    second = await large.ask(BeginUpload(execution_id=large.execution))
+    assert isinstance(second, UploadBegun)
+    assert (second.checksums, second.upload_id == first.upload_id) == (False, False)
+    assert isinstance(await large.ask(replace(asked, upload_id=second.upload_id)), PartsGiven)
+
+
+async def test_a_journal_of_an_earlier_version_is_gone_on_with(large: Publishing) -> None:
+    large.bucket.compares_checksums = False
+    await interrupted(large, 2, 5)
+    first, *parts = [msgspec.json.decode(line) for line in (large.scratch / FILE).read_bytes().splitlines()]
+    for part in parts:
+        del part["sha256"]
+    (large.scratch / FILE).write_bytes(msgspec.json.Encoder().encode_lines([first, *parts]))
+    large.bucket.compares_checksums = True
+    await large.published()
+    assert {seen.part for seen in large.s3.of(Kind.PART)} == {2, 5}
 
 
 # ---- interrupted, and gone on with ------------------------------------------------------------------------------

@@ -273,8 +273,8 @@ async def test_a_part_is_sent_again_with_the_same_url(large: Publishing, faults:
     large.s3.plan(Kind.PART, *faults, part=2)
     upload, _ = await large.published()
     assert len({seen.url for seen in large.s3.of(Kind.PART) if seen.part == 2}) == 1
-    counts = (upload.trouble.retries, upload.trouble.renewals, large.requests(PartsRequest))
-    assert counts == (len(faults), 0, 1)
+    asked = [each for each in large.asked if isinstance(each, PartsRequest) and each.first == 2]
+    assert (upload.trouble.retries, upload.trouble.renewals, len(asked)) == (len(faults), 0, 1)
 
 
 @pytest.mark.parametrize("faults", few_at_a_time(RENEWED), ids=names)
@@ -282,8 +282,8 @@ async def test_a_part_with_a_dead_url_gets_another_one_each_time(large: Publishi
     large.s3.plan(Kind.PART, *faults, part=3)
     upload, _ = await large.published()
     assert upload.trouble.renewals == len(faults)
-    renewals = [each for each in large.asked if isinstance(each, PartsRequest)][1:]
-    assert [(each.first, each.count) for each in renewals] == [(3, 1)] * len(faults)
+    asked = [each for each in large.asked if isinstance(each, PartsRequest) and each.first == 3]
+    assert [each.count for each in asked] == [1] * (1 + len(faults))
 
 
 @pytest.mark.parametrize("fault", ASKED[-2:], ids=name)
@@ -511,7 +511,7 @@ async def test_every_put_has_a_length_and_a_digest_and_none_is_chunked(large: Pu
     assert len(puts) == 6
     for put in puts:
         assert int(put.headers["content-length"]) > 0
-        assert len(put.headers["content-md5"]) == 24
+        assert len(put.headers.get("content-md5", "")) == 24 or len(put.headers["x-amz-checksum-crc32"]) == 8
         assert "transfer-encoding" not in put.headers
 
 
@@ -523,6 +523,6 @@ def test_every_row_of_the_table_is_tried() -> None:
 
 
 async def test_only_the_index_is_asked_for_beside_the_parts(large: Publishing) -> None:
-    await large.published()
-    kinds = [BeginUpload, PartsRequest, CompleteUpload, IndexGrantRequest]
+    _, end = await large.published()
+    kinds = [BeginUpload, *[PartsRequest] * end.facts.parts, CompleteUpload, IndexGrantRequest]
     assert [type(each) for each in large.asked] == kinds

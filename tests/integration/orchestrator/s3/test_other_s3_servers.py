@@ -15,7 +15,7 @@ from orchestrator.s3.probe import BODY, BucketHealth
 from orchestrator.s3.problems import ProblemCode
 from shared.jobs.namespaces import DEFAULT_NAMESPACE
 from shared.protocol.messages import BeginUpload
-from tests.faulty_s3 import DIALECTS, INTERNAL, RADOSGW, SLOW_DOWN, Dialect, Fault, Kind, answer
+from tests.faulty_s3 import DIALECTS, INTERNAL, PASS, RADOSGW, SLOW_DOWN, Dialect, Fault, Kind, answer
 from tests.integration.publishing import Publishing, publishing
 from tests.servers import Keys, S3Server
 from tests.waiting import eventually
@@ -172,6 +172,36 @@ async def test_create_only_is_found_out_for_one_put_and_for_the_end_of_an_upload
         assert (made.bucket.health.create_only, made.bucket.completes_create_only) == (True, True)
         kept = await asyncio.to_thread(made.stored, PROBE)
         assert kept == BODY
+        assert await asyncio.to_thread(uploads_of_probe, made) == []
+
+
+async def test_whether_checksums_of_parts_are_compared_is_found_out(s3_server: S3Server, tmp_path: Path) -> None:
+    async with publishing(s3_server, tmp_path) as made:
+        assert made.bucket.compares_checksums
+
+
+@pytest.mark.parametrize(
+    ("faults", "found"),
+    [
+        ([(Kind.BEGIN, answer(400, "InvalidRequest"))], False),
+        ([(Kind.PART, answer(501, "NotImplemented"))], False),
+        ([(Kind.PART, PASS), (Kind.PART, answer(400, "BadDigest"))], False),
+        ([(Kind.PART, Fault(status=200))], False),
+        ([(Kind.COMPLETE, answer(400, "InvalidRequest"))], False),
+        ([(Kind.PART, PASS), (Kind.PART, INTERNAL)], None),
+    ],
+    ids=["begins-none", "knows-none", "refuses-all", "takes-all", "completes-none", "fails"],
+)
+async def test_a_service_that_does_not_compare_checksums_gets_md5s(
+    s3_server: S3Server, tmp_path: Path, faults: list[tuple[Kind, Fault]], *, found: bool | None
+) -> None:
+    async with publishing(s3_server, tmp_path, keys=[s3_server.admin]) as made:
+        made.bucket.compares_checksums = None
+        for kind, fault in faults:
+            made.s3.plan(kind, fault)
+        await made.bucket.health.check()
+        assert made.bucket.compares_checksums is found
+        assert await asyncio.to_thread(made.stored, PROBE) == BODY
         assert await asyncio.to_thread(uploads_of_probe, made) == []
 
 
