@@ -67,7 +67,8 @@ def published(folder: Path) -> Iterator[tuple[int, str]]:
         stack = Stack(root, s3)
         try:
             stack.start_orchestrator()
-            stack.start_compute("node-a")
+            # The task copies what no sandbox shows it.
+            stack.start_compute("node-a", Engines_Types_Process_Sandbox="off")
             job = stack.submit(task)
             ended = stack.wait_ended(job, within=PUBLISH_SECONDS)
             assert ended["Job"]["State"]["StateType"] == "Completed", ended["Job"]["State"]

@@ -13,6 +13,7 @@ from shared.extraction.gunzip import Gunzip
 from shared.extraction.member_placing import MemberPlacing
 from shared.extraction.oddities import Oddities
 from shared.extraction.placement_rules import PlacementRules
+from shared.extraction.placing_thread import PlacingThread
 from shared.extraction.tar_reader import Member, TarReader
 
 READ_BYTES = 1 << 20
@@ -31,6 +32,7 @@ class Extraction:
     """Fed with the compressed bytes of an archive in whatever portions; extracts them below `target` as they come.
 
     Use it as a context manager, or call `close()` after the last bytes, or `abort()`. Blocks: call it from a thread.
+    It may be behind: what cannot be placed is raised some portions later.
 
     Raises UnsafeArchive where the archive tries what it must not, ArchiveDamaged where it is cut or damaged (also from
     `close()`), CannotExtract where the target cannot take it. What has been written until then stays, and directories
@@ -41,6 +43,7 @@ class Extraction:
         self._placement = MemberPlacing(target, max_bytes=max_bytes, max_entries=max_entries, rules=rules)
         self._gunzip = Gunzip()
         self._reader = TarReader()
+        self._placing = PlacingThread(self._place)
         self._open = True
 
     def __repr__(self) -> str:
@@ -58,18 +61,22 @@ class Extraction:
             self.abort()
 
     def feed(self, data: bytes) -> None:
-        placement = self._placement
         for tar in self._gunzip.feed(data):
-            for event in self._reader.feed(tar):
-                if isinstance(event, Member):
-                    placement.begin(event)
-                else:
-                    placement.write(event)
+            self._placing.give(tar)
+
+    def _place(self, tar: bytes) -> None:
+        placement = self._placement
+        for event in self._reader.feed(tar):
+            if isinstance(event, Member):
+                placement.begin(event)
+            else:
+                placement.write(event)
 
     def close(self) -> Extracted:
         """Check that the archive is complete, and give the directories their modes and times."""
         try:
             self._gunzip.close()
+            self._placing.finish()
             self._reader.close()
             self._placement.finish()
         finally:
@@ -90,6 +97,7 @@ class Extraction:
     def abort(self) -> None:
         """Close all files and leave what was written as it is. May be called again."""
         self._open = False
+        self._placing.close()
         self._placement.abort()
 
 

@@ -19,7 +19,7 @@ from shared.extraction.placement_rules import PlacementRules
 from shared.extraction.room import NO_SPACE, NoSpaceForResult
 from shared.extraction.tar_reader import Member, MemberKind
 from shared.extraction.target_folder import TargetFolder, shown
-from shared.runtime.holes import GRANULE_BYTES, data_of
+from shared.runtime.holes import GRANULE_BYTES, data_of, has_no_holes
 
 
 class MemberPlacing:
@@ -105,7 +105,8 @@ class MemberPlacing:
             return  # it was left out
         size_bytes = len(content)
         try:
-            if size_bytes < GRANULE_BYTES:  # it may be all of a small file, of which there are very many
+            # It may be all of a small file, of which there are very many.
+            if size_bytes < GRANULE_BYTES or has_no_holes(self._at, content):
                 written = os.pwrite(self._descriptor, content, self._at)
                 if written < size_bytes:
                     write_all(self._descriptor, content[written:], self._at + written)

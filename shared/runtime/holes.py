@@ -19,6 +19,11 @@ def is_zero(piece: memoryview) -> bool:
     )
 
 
+def has_no_holes(at: int, piece: memoryview) -> bool:
+    """Whether no granule of a file from `at` on, which is where one begins, begins with a zero."""
+    return not at % GRANULE_BYTES and 0 not in piece[::GRANULE_BYTES].tobytes()
+
+
 def data_of(at: int, piece: memoryview) -> Iterator[tuple[int, memoryview]]:
     """Of the content of a file from `at` on, the runs that are not zeros, and where each of them belongs."""
     if not piece:

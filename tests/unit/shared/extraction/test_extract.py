@@ -9,6 +9,7 @@ import struct
 import subprocess
 import tarfile
 import tempfile
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -588,3 +589,54 @@ def test_every_file_is_closed_after_success_failure_and_abort(tmp_path: Path) ->
     extraction.abort()
     extraction.abort()
     assert descriptors() == before
+
+
+# ---- archives of several pieces, which are placed while the next ones are decompressed ---------------------------
+
+MANY_PIECES = 12 << 20
+
+
+def random_file(name: str, size_bytes: int) -> Entry:
+    return file(name, random.Random(name).randbytes(size_bytes))
+
+
+def placing_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("placing")]
+
+
+def test_an_archive_of_many_pieces_is_placed_whole(tmp_path: Path) -> None:
+    entries = [random_file(f"file{number}", 1_500_000) for number in range(8)]
+    extracted = unpack(gzipped(*entries), tmp_path / "target", max_bytes=MANY_PIECES)
+    assert (extracted.files, extracted.raw_bytes) == (8, 12_000_000)
+    for name, _, content in entries:
+        assert (tmp_path / "target" / name).read_bytes() == content
+    assert placing_threads() == []
+
+
+@pytest.mark.parametrize("at", [1, 6, 8], ids=["early", "in the middle", "last"])
+def test_what_is_refused_in_a_later_piece_is_raised_and_nothing_is_placed_behind_it(tmp_path: Path, at: int) -> None:
+    entries = [random_file(f"file{number}", 1_500_000) for number in range(8)]
+    entries.insert(at, file("../outside"))
+    with pytest.raises(UnsafeArchive):
+        unpack(gzipped(*entries), tmp_path / "target", max_bytes=MANY_PIECES)
+    assert sorted(path.name for path in (tmp_path / "target").iterdir()) == [f"file{n}" for n in range(at)]
+    assert not (tmp_path / "outside").exists()
+    assert placing_threads() == []
+
+
+def test_an_archive_that_is_damaged_behind_pieces_that_are_being_placed_leaves_nothing_open(tmp_path: Path) -> None:
+    data = gzipped(*[random_file(f"file{number}", 1_500_000) for number in range(8)])
+    before = descriptors()
+    with pytest.raises(ArchiveDamaged):
+        unpack(data[: len(data) // 2], tmp_path / "target", max_bytes=MANY_PIECES)
+    assert descriptors() == before
+    assert placing_threads() == []
+
+
+@pytest.mark.parametrize("digits", [b"%06o\x00 ", b"%06o \x00", b"%07o\x00", b" %06o\x00"])
+def test_a_checksum_may_be_spelled_in_several_ways(tmp_path: Path, digits: bytes) -> None:
+    tar = bytearray(tar_of(file("a", b"content"), layout=tarfile.USTAR_FORMAT))
+    tar[148:156] = b" " * 8
+    tar[148:156] = digits % sum(tar[:512])
+    unpack(gzip.compress(tar), tmp_path)
+    assert (tmp_path / "a").read_bytes() == b"content"

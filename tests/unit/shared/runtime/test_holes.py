@@ -3,13 +3,14 @@
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.extraction.announced import AnnouncedSize
 from shared.extraction.archive_index import Block, IndexReader
 from shared.extraction.block_reading import WantedBlocks
-from shared.runtime.holes import GRANULE_BYTES, data_of, is_zero, least_data_bytes
+from shared.runtime.holes import GRANULE_BYTES, data_of, has_no_holes, is_zero, least_data_bytes
 from tests.archives import packed
 from tests.memory import MIB
 from tests.unit.shared.extraction.test_block_reading import member
@@ -77,3 +78,17 @@ async def test_the_index_tells_how_much_of_a_sparse_file_is_data(tmp_path: Path)
         lines = IndexReader(archive_bytes=len(made.archive), announced=AnnouncedSize()).read(index)
         data_bytes = sum(line.data_bytes for line in lines if isinstance(line, Block))
     assert 16 * 4096 <= data_bytes <= 16 * 3 * 4096
+
+
+@pytest.mark.parametrize(
+    ("at", "content", "expected"),
+    [
+        (0, b"x" * GRANULE_BYTES, True),
+        (GRANULE_BYTES, b"x" * 3 * GRANULE_BYTES, True),
+        (0, bytes(GRANULE_BYTES), False),
+        (0, b"x" * GRANULE_BYTES + bytes(GRANULE_BYTES), False),
+        (5, b"x" * 2 * GRANULE_BYTES, False),
+    ],
+)
+def test_content_has_no_holes_where_each_granule_begins_with_data(at: int, content: bytes, *, expected: bool) -> None:
+    assert has_no_holes(at, memoryview(content)) is expected
