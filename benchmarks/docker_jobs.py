@@ -91,8 +91,9 @@ def _tarpon(folder: Path, s3: S3Server, engine: TestEngine, python: str) -> Iter
     stack = Stack(folder, s3)
     try:
         orchestrator = stack.start_orchestrator(python=python)
+        name = f"node-{folder.name}"  # a node takes the engine's containers that bear its name for its own
         node = stack.start_compute(
-            "node-a", python=python, Engines_Types_Docker_Socket=engine.url, Compute_Heartbeat_Interval="15s"
+            name, python=python, Engines_Types_Docker_Socket=engine.url, Compute_Heartbeat_Interval="15s"
         )
         pids = {"orchestrator": [orchestrator.process.pid], "nats": [stack.nats_pid()], "node": [node.process.pid]}
         yield Way(partial(_jobs, stack.api_port), pids)
@@ -228,7 +229,8 @@ async def _ended(session: aiohttp.ClientSession, base: str, running: Collection[
     states = {str(each["ID"]): str(each["State"]["StateType"]) for each in found}
     for job in running:
         states[job] = states.get(job) or await _state(session, base, job)
-    assert not set(states.values()) & (TERMINAL - {"Completed"}), states
+    failed = [each["State"] for each in found if each["State"]["StateType"] in TERMINAL - {"Completed"}]
+    assert not failed, failed
     return {job for job in running if states[job] in TERMINAL}
 
 

@@ -24,7 +24,7 @@ from orchestrator.s3.multipart import ARCHIVES, S3_CODE, Completed, MultipartUpl
 from orchestrator.s3.part_listing import PartsThere, list_parts, part_query
 from orchestrator.s3.probe import CREATE_ONLY, BucketHealth, ProbeOutcome, probe
 from orchestrator.s3.problems import BucketProblem, ProblemCode, explain_exception
-from orchestrator.s3.requests import Answer, send
+from orchestrator.s3.requests import Answer, Sender
 from orchestrator.s3.signing import EXPIRATION_SECONDS, LEAST_SECONDS, MARGIN_SECONDS, Signers, UrlSigner, signers
 from orchestrator.s3.verification import Absent, ObjectFacts, Verifier
 from orchestrator.s3.watch import BucketWatch
@@ -37,7 +37,6 @@ from shared.runtime.tls.trust import trusting_store
 _log = logging.getLogger(__name__)
 
 PROBE_INTERVAL_SECONDS = 30.0
-MAX_CONNECTIONS = 64
 
 
 class Bucket:
@@ -75,7 +74,7 @@ class Bucket:
         self.ca_file = ca_file
         self._multipart = MultipartUploads(location, ca_file=ca_file)
         self._signers: Signers
-        self._session: aiohttp.ClientSession
+        self._sender: Sender
 
     def __repr__(self) -> str:
         return f"<Bucket {self.location.place}>"
@@ -83,15 +82,14 @@ class Bucket:
     async def __aenter__(self) -> Self:
         self._signers = await asyncio.to_thread(signers, self.location, expiration_seconds=self.expiration_seconds)
         trust = await asyncio.to_thread(trusting_store, self.ca_file)
-        connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=True if trust is None else trust)
-        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        self._sender = Sender(trust)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._multipart.__aexit__(kind, error, trace)
-        await self._session.close()
+        await self._sender.close()
 
     @property
     def upload_origin(self) -> str:
@@ -371,7 +369,7 @@ class Bucket:
         most_bytes: int = MAX_ERROR_BYTES,
     ) -> Answer:
         """Make a request of our own. Where it may be refused for its keys, they are read again before the next one."""
-        answer = await send(self._session, url, body=body, headers=headers, most_bytes=most_bytes)
+        answer = await self._sender(url, body=body, headers=headers, most_bytes=most_bytes)
         if answer.failure is not None and may_be_of_keys(answer.failure):
             self.credentials.invalidate()
         return answer

@@ -35,14 +35,13 @@ from compute.engines.docker.oom_kills import KILLED, with_kernel_s_word
 from compute.engines.docker.output import Outputs
 from compute.engines.docker.signals import EXPLAINED_SECONDS, LATE_SECONDS, TOLD_SECONDS, Signals
 from compute.engines.docker.spec import (
-    HOSTS,
     LOG_FILE_BYTES,
     RESULT_FOLDER_MODE,
     Confinement,
     container_name,
     container_spec,
     has_the_node_s_user,
-    hosts_file,
+    make_hosts_file,
     memory_limit,
 )
 from compute.engines.docker.takeover import take_over
@@ -129,7 +128,8 @@ class ContainerRun:
             found = await first_of(run, self._over_disk(), memory)
             is_broken = isinstance(found, Broken)
             await take_over(self._api, self._name, self._run, self._facts, folders_only=is_broken)
-            await asyncio.to_thread(self._close_folders)
+            if self._run.task.result_paths:
+                await asyncio.to_thread(self._close_folders)
         except BaseException:
             if not self._is_left():
                 await finish(self._stop(), within=self._limits.grace_seconds + REMOVE_SECONDS)
@@ -138,6 +138,8 @@ class ContainerRun:
             self._signals.forget(self._name)
         if isinstance(found, Broken):
             await finish(self._remove(), within=REMOVE_SECONDS)
+        else:
+            self._run.workspace.nobody_is_left()
         return found
 
     # ---- from the beginning -----------------------------------------------------------------------------------------
@@ -190,15 +192,18 @@ class ContainerRun:
             await self._begin()
             self._started = True
             self._runs.set()
-            await in_thread(partial(self._run.on_started, None), within=DISK_SECONDS)
             with contextlib.closing(self._outputs):
-                await asyncio.to_thread(self._outputs.open)
+                await in_thread(self._note_start, within=DISK_SECONDS)
                 async for chunk in chunks:
                     await asyncio.to_thread(self._outputs.feed, chunk)
                     if self._outputs.over:
                         break
         self._heard_until = time.monotonic()
         return self._outputs.over
+
+    def _note_start(self) -> None:
+        self._run.on_started(None)
+        self._outputs.open()
 
     async def _begin(self) -> None:
         """An engine that goes away before it answers may have started the container all the same, or is about to."""
@@ -420,7 +425,7 @@ class ContainerRun:
     def _open_folders(self) -> None:
         """The image's user may be any, and has to be able to write here."""
         self._run.prepare()
-        hosts_file(self._run).write_text(HOSTS, encoding="ascii")
+        make_hosts_file(self._run)
         for each in self._run.task.result_paths:
             self._run.workspace.place(each.path).chmod(RESULT_FOLDER_MODE)
         if not has_the_node_s_user(self._facts):

@@ -105,7 +105,17 @@ def _host_config(run: Run, confinement: Confinement, facts: EngineFacts) -> dict
 
 
 def hosts_file(run: Run) -> Path:
-    return run.workspace.folder.with_name("hosts")
+    """One for all containers, none of which can change it."""
+    return run.workspace.root.with_name(".hosts")
+
+
+def make_hosts_file(run: Run) -> None:
+    """Where it is not there. Blocks."""
+    place = hosts_file(run)
+    if not place.exists():
+        draft = place.with_name(f"{place.name}-{run.execution_id}")
+        draft.write_text(HOSTS, encoding="ascii")
+        draft.replace(place)  # whole, for whoever mounts it meanwhile
 
 
 def _mounts(run: Run) -> list[dict[str, Any]]:

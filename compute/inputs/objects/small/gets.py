@@ -19,6 +19,7 @@ from compute.inputs.objects.get import ObjectPart
 from compute.upload.put import CONNECT_SECONDS
 from shared.protocol.signed_url import SignedUrl
 from shared.runtime.tls.trust import trusting_system
+from shared.web.short_requests import Server, address_of, request_head
 
 MOST_BYTES = 64 << 10
 """Of one object."""
@@ -33,25 +34,15 @@ LEFT_SECONDS = 60.0
 """After so many questions in a row of which nothing came, nobody asks that server here for so long."""
 KEPT_SECONDS = 15.0
 """For so long a connection is kept that nobody uses."""
-_URL = re.compile(r"(https?)://([A-Za-z0-9._-]+)(?::([0-9]{1,5}))?(/[!-\"$-~]*)\Z")
-"""One that can be sent as it is: without a space, a fragment, a password, or an address in brackets."""
-_FIELD = re.compile(r"[!-~]+(?: [!-~]+)*\Z")
 _TOLD = re.compile(rb"(?i)\r\n(content-length|transfer-encoding|connection|etag)[ \t]*:[ \t]*([^\r\n]*)")
 _HEAD_END = b"\r\n\r\n"
 _FOLDED = re.compile(rb"\r\n[ \t]")
-_PORTS = {"http": 80, "https": 443}
-
-
-class ObjectServer(NamedTuple):
-    is_tls: bool
-    host: str
-    port: int
 
 
 class SmallGet(NamedTuple):
     """What is sent for an object, and how its answer is known."""
 
-    server: ObjectServer
+    server: Server
     request: bytes
     size: int
     etag: bytes
@@ -59,17 +50,12 @@ class SmallGet(NamedTuple):
 
 def small_get(url: SignedUrl, size: int, etag: str) -> SmallGet | None:
     """None where it is not for here."""
-    found = _URL.match(url.url)
-    if found is None or url.method != "GET" or not 0 < size <= MOST_BYTES:
+    address = address_of(url.url)
+    if address is None or url.method != "GET" or not 0 < size <= MOST_BYTES:
         return None
-    scheme, host, port, target = found.groups()
-    number = int(port or _PORTS[scheme])
-    called = host if number == _PORTS[scheme] else f"{host}:{number}"
-    lines = [f"{name}: {value}" for name, value in ObjectPart(size, etag, 0, size).headers(url).items()]
-    if not all(map(_FIELD.match, lines)):
-        return None
-    head = "\r\n".join((f"GET {target} HTTP/1.1", f"Host: {called}", "Accept: */*", *lines, "", ""))
-    return SmallGet(ObjectServer(scheme == "https", host, number), head.encode(), size, etag.encode())
+    headers = {"Accept": "*/*"} | ObjectPart(size, etag, 0, size).headers(url)
+    head = request_head("GET", address.called, address.target, headers)
+    return None if head is None else SmallGet(address.server, head, size, etag.encode())
 
 
 class SmallGets:
@@ -80,7 +66,7 @@ class SmallGets:
 
     def __init__(self, trust: ssl.SSLContext | None = None) -> None:
         self._trust = trust
-        self._pools: dict[ObjectServer, _Pool] = {}
+        self._pools: dict[Server, _Pool] = {}
 
     def __repr__(self) -> str:
         return f"<SmallGets from {len(self._pools)} servers>"
@@ -100,7 +86,7 @@ class SmallGets:
         for pool in self._pools.values():
             pool.close()
 
-    async def _pool(self, server: ObjectServer) -> "_Pool":
+    async def _pool(self, server: Server) -> "_Pool":
         if server.is_tls and self._trust is None:
             self._trust = await asyncio.to_thread(trusting_system)
         if server not in self._pools:
@@ -135,7 +121,7 @@ class _Asked(NamedTuple):
 class _Pool:
     """Connections with one server."""
 
-    def __init__(self, server: ObjectServer, trust: ssl.SSLContext | None) -> None:
+    def __init__(self, server: Server, trust: ssl.SSLContext | None) -> None:
         self._server = server
         self._trust = trust if server.is_tls else None
         self._waiting: deque[_Asked] = deque()
@@ -201,11 +187,11 @@ class _Pool:
 
     async def _open(self) -> None:
         """A server that is not there is found out by who is left with what waits."""
-        secure, host, port = self._server
+        server = self._server
         with contextlib.suppress(OSError, ValueError):
             async with asyncio.timeout(CONNECT_SECONDS):
                 _, made = await asyncio.get_running_loop().create_connection(
-                    partial(_Connection, self), host, port, ssl=self._trust if secure else None
+                    partial(_Connection, self), server.host, server.port, ssl=self._trust
                 )
             self.go_on(made)
 

@@ -23,6 +23,7 @@ from shared.errors import ConfigurationInvalid, CredentialsMissing, StorageUnava
 from shared.protocol.s3_errors import UploadAction, action_for, parse_error
 from shared.protocol.signed_url import SignedUrl
 from tests.servers import HOST, Keys, S3Server, free_ports
+from tests.waiting import eventually
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -424,8 +425,11 @@ async def test_impossible_settings_do_not_open() -> None:
 
 async def test_a_cancelled_probe_leaves_no_connection_behind() -> None:
     arrived, never = asyncio.Event(), asyncio.Event()
+    transports: list[asyncio.Transport] = []
 
-    async def hanging(_: web.Request) -> web.Response:
+    async def hanging(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        transports.append(request.transport)
         arrived.set()
         await never.wait()
         return web.Response()
@@ -436,6 +440,5 @@ async def test_a_cancelled_probe_leaves_no_connection_behind() -> None:
             await arrived.wait()
             run.cancel()
         assert bucket.health.outcome is NOT_PROBED
-        assert bucket._session.connector is not None
-        assert not bucket._session.connector._acquired
+        await eventually(lambda: all(each.is_closing() for each in transports), within=20)
         never.set()

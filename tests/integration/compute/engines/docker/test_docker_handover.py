@@ -101,13 +101,13 @@ def test_files_of_other_users_are_in_the_result_and_gone_afterwards(any_engine: 
     assert found["outputs/link"].linkname == "top"
     assert (found["outputs/top"].mode, found["outputs/closed"].mode & 0o500) == (0, 0o500)
     assert found["outputs/closed/deep/file"].mtime == 1_000_000_000
-    assert [path.name for path in tmp_path.glob("e-*/*")] == ["hosts"]
+    assert not list(tmp_path.glob("e-*/*"))
 
 
 def test_the_files_of_a_task_that_fails_are_removed_too(any_engine: TestEngine, tmp_path: Path) -> None:
     script = "umask 077; mkdir /outputs/d; echo > /outputs/d/f; chown -R 1000 /outputs/d; yes"
     assert result_of(any_engine, tmp_path, script) == {"end": "Broken"}
-    assert [path.name for path in tmp_path.glob("e-*/*")] == ["hosts"]
+    assert not list(tmp_path.glob("e-*/*"))
 
 
 def test_a_result_folder_that_the_task_closed_itself_is_handed_over(any_engine: TestEngine, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_result_folder_that_the_task_closed_itself_is_handed_over(any_engine: 
     assert result_of(any_engine, tmp_path, script) == {"end": "Exited", "left_out": 0, "warnings": []}
     with tarfile.open(tmp_path / "result.tar") as tar:
         assert {"outputs/d/f", "outputs"} <= set(tar.getnames())
-    assert [path.name for path in tmp_path.glob("e-*/*")] == ["hosts"]
+    assert not list(tmp_path.glob("e-*/*"))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from compute.engines.docker.api import DockerApi
-from compute.engines.docker.spec import HOSTS, Confinement, container_spec, hosts_file
+from compute.engines.docker.spec import Confinement, container_spec, make_hosts_file
 from compute.engines.engine import Broken, Exited, RunEnd
 from shared.jobs.engine_params import DockerParams, read_params
 from shared.jobs.states import FailureReason
@@ -26,7 +26,7 @@ def bench(docker_engine: TestEngine, tmp_path: Path) -> Bench:
 async def leave_behind(bench: Bench, task: DockerTask, *, ended: bool = False) -> None:
     """The task's container, started by a node that died just after that."""
     api = DockerApi(bench.dockerd.socket)
-    hosts_file(task.run).write_text(HOSTS)
+    make_hosts_file(task.run)
     try:
         confinement = Confinement(node_id=NODE, pids_limit=100, bridge_network="bridge")
         params = read_params(task.run.task.engine.params, DockerParams)

@@ -99,7 +99,7 @@ def test_what_other_users_of_a_rootless_container_wrote_is_in_the_result_and_gon
     assert texts[f"{LONG}/{LONG}/{LONG}"] == b"long\n"
     assert (texts["closed/suid"], texts["own/file"], texts["none"]) == (b"suid\n", b"mine\n", b"none\n")
     assert (found["none"].mode, found["closed/linked"].islnk(), found["link"].issym()) == (0, True, True)
-    assert [path.name for path in folder.glob("e-*/*")] == ["hosts"]
+    assert not list(folder.glob("e-*/*"))
 
 
 def test_a_rootless_container_has_the_user_of_its_image(rootless: RootlessPodman, folder: Path) -> None:
@@ -115,4 +115,4 @@ def test_files_of_other_users_are_removed_after_a_rootless_task_that_failed(
 ) -> None:
     script = "umask 077; mkdir -p /outputs/d; echo > /outputs/d/f; chown -R 1000 /outputs; chmod 700 /outputs; yes"
     assert result_of(rootless, folder, script) == {"end": "Broken"}
-    assert [path.name for path in folder.glob("e-*/*")] == ["hosts"]
+    assert not list(folder.glob("e-*/*"))
