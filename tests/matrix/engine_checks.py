@@ -10,7 +10,7 @@ from tests.e2e.conftest import ended
 from tests.e2e.stack import Stack, wait_until
 from tests.e2e.test_docker import container_of, docker_job, executions
 from tests.engine import CannotStart, Registry, TestEngine
-from tests.matrix.cells import Check, NotApplicable, NotHere
+from tests.matrix.cells import Check, NotHere
 from tests.podman import RootlessPodman
 from tests.servers import S3Server
 
@@ -79,8 +79,29 @@ def job(bench: EngineBench) -> None:
     )
 
 
-def inputs(_: EngineBench) -> None:
-    raise NotApplicable("no node takes inputs yet")
+def inputs(bench: EngineBench) -> None:
+    """What was sent, what another job wrote, and what is in the job itself, all read only."""
+    stack = bench.stack
+    sent = bench.folder / "sent"
+    (sent / "deep").mkdir(parents=True)
+    (sent / "deep" / "file").write_text("sent\n")
+    stack.cli("data", "put", str(sent), "--name", "tree")
+    before = stack.submit(docker_job("echo written > /outputs/file"))
+    stack.wait_ended(before, within=SECONDS)
+    sources = {
+        "/tree": {"Type": "upload", "Params": {"Data": "tree"}},
+        "/before": {"Type": "result", "Params": {"Job": before, "Paths": ["outputs"]}},
+        "/word": {"Type": "inline", "Params": {"Content": "inline\n"}},
+    }
+    read = "cat /tree/deep/file /before/outputs/file /word"
+    write = "for each in /tree/new /before/new /word; do (echo x >> $each) 2> /dev/null || echo refused; done"
+    name = stack.submit(
+        docker_job(
+            f"{read}; {write}", InputSources=[{"Source": each, "Target": target} for target, each in sources.items()]
+        )
+    )
+    assert stack.wait_ended(name, within=SECONDS)["Job"]["State"]["StateType"] == "Completed"
+    assert stack.cli("job", "cat", name, "stdout").stdout == "sent\nwritten\ninline\n" + 3 * "refused\n"
 
 
 def result(bench: EngineBench) -> None:
