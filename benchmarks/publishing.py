@@ -1,6 +1,7 @@
 """A compute node's publishing alone, for benchmarks.publish: `python -m benchmarks.publishing FOLDER SCRATCH SOCKET`.
 
-Packs and uploads FOLDER once, as a node does, and prints one JSON object. What a node writes down of an upload goes
+Packs and uploads FOLDER once, as a node does, and prints one JSON object. With `--fixed` as a last argument all blocks
+are compressed at the fastest level. What a node writes down of an upload goes
 into the folder SCRATCH; its questions for URLs go to SOCKET. Imported is what a node imports, so that the memory is a
 node's as well.
 """
@@ -23,6 +24,7 @@ from shared.protocol.messages import NodeRequestAnswer, UploadRequest, decode, e
 from shared.runtime.allocator import keep_freed_memory
 
 EXECUTION = ExecutionId("e-benchmark")
+FIXED = "--fixed"
 MAX_ANSWER_BYTES = 4 << 20
 
 
@@ -41,11 +43,11 @@ class Questions:
             writer.close()
 
 
-async def publish(folder: Path, scratch: Path, questions: Questions) -> dict[str, float]:
+async def publish(folder: Path, scratch: Path, questions: Questions, *, adapts: bool) -> dict[str, float]:
     grants = ExecutionGrants(EXECUTION, questions.ask)
     await grants.renew()  # the first one comes with the assignment
     async with upload_session() as http:
-        with closing(SharedLimits(http)) as uploading:
+        with closing(SharedLimits(http, adapts=adapts)) as uploading:
             cost = OwnCost()
             ended = await Upload(EXECUTION, folder, scratch, grants, uploading).run()
             measured = cost.so_far()
@@ -54,9 +56,10 @@ async def publish(folder: Path, scratch: Path, questions: Questions) -> dict[str
     return measured
 
 
-def main(folder: str, scratch: str, socket: str) -> None:
+def main(folder: str, scratch: str, socket: str, *options: str) -> None:
     keep_freed_memory()  # as a node does at its start
-    print(json.dumps(uvloop.run(publish(Path(folder), Path(scratch), Questions(Path(socket))))))
+    adapts = FIXED not in options
+    print(json.dumps(uvloop.run(publish(Path(folder), Path(scratch), Questions(Path(socket)), adapts=adapts))))
 
 
 if __name__ == "__main__":

@@ -53,6 +53,11 @@ PUBLISHERS = (
         programs=("igzip", "curl"),
     ),
     Rival(
+        name="gzip+rclone",
+        shell=f"{_TAR} | gzip -6 | {_RCLONE}",
+        programs=("rclone",),
+    ),
+    Rival(
         name="pigz+rclone",
         shell=f"{_TAR} | pigz -1 | {_RCLONE}",
         programs=("pigz", "rclone"),

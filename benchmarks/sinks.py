@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.desks import BucketDesk, Desk, DiscardDesk
+from benchmarks.link import link
 from orchestrator.rules.location import Location
 from orchestrator.s3.bucket import Bucket
 from orchestrator.s3.credentials.chain import Snapshot
@@ -114,12 +115,25 @@ class S3Sink(Sink):
 
 
 @contextmanager
+def linked_sink(mbit: float, delay_ms: float) -> Iterator[Sink]:
+    """The one that discards, behind a link."""
+    with discard_server() as port, link(port, mbit=mbit, delay_ms=delay_ms) as linked:
+        yield DiscardSink(linked)
+
+
+@contextmanager
 def discard_sink(folder: Path) -> Iterator[Sink]:  # noqa: ARG001  # it keeps nothing
+    with discard_server() as port:
+        yield DiscardSink(port)
+
+
+@contextmanager
+def discard_server() -> Iterator[int]:
     command = [sys.executable, "-m", "benchmarks.discard_server"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
-            yield DiscardSink(int(server.stdout.readline()))
+            yield int(server.stdout.readline())
         finally:
             server.kill()
 

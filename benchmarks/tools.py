@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.desks import serve
 from benchmarks.figures import TARPON
+from benchmarks.publishing import FIXED
 from benchmarks.rivals import PUBLISHERS, Rival, environment
 from benchmarks.running import Cost, run_command, run_module
 from benchmarks.sinks import Sink
@@ -23,7 +24,9 @@ class Tool(ABC):
 class TarponTool(Tool):
     """Publishing in a process of its own that does what a compute node does."""
 
-    name = TARPON
+    def __init__(self, name: str = TARPON, *options: str) -> None:
+        self.name = name
+        self._options = options
 
     def publish(self, folder: Path, sink: Sink, key: str, scratch: Path) -> Cost:
         with tempfile.TemporaryDirectory(dir=scratch) as own:
@@ -32,7 +35,7 @@ class TarponTool(Tool):
     async def _publish(self, folder: Path, sink: Sink, key: str, own: Path) -> Cost:
         socket = own / "desk.sock"
         async with sink.desk(key) as desk, await serve(desk, socket):
-            return await run_module("benchmarks.publishing", str(folder), str(own), str(socket))
+            return await run_module("benchmarks.publishing", str(folder), str(own), str(socket), *self._options)
 
 
 class RivalTool(Tool):
@@ -52,4 +55,4 @@ class RivalTool(Tool):
 def tools() -> dict[str, Tool]:
     """All that can run here, in the order in which they are shown."""
     rivals = [RivalTool(rival) for rival in PUBLISHERS if not rival.absent]
-    return {tool.name: tool for tool in [TarponTool(), *rivals]}
+    return {tool.name: tool for tool in [TarponTool(), *rivals, TarponTool(f"{TARPON}-fixed", FIXED)]}

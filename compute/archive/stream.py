@@ -19,6 +19,7 @@ from isal import isal_zlib
 
 from compute.archive.gzip_blocks import LEVEL, CompressedBlock, GzipMember, compress_block
 from compute.archive.index import ArchiveIndex
+from compute.archive.levels import Levels, Told
 from compute.archive.tar_stream import BLOCK_BYTES, ZEROS, TarStream
 from compute.disk.result_contents import ALL, ResultContents
 from shared.protocol.archive_index import WHOLE, BlockLine, EntryLine
@@ -42,6 +43,8 @@ class ArchiveThreads:
     def __init__(self, *, at_once: int, compressing: int = 0, level: int = LEVEL) -> None:
         self.compressing = compressing or os.cpu_count() or 1
         self.level = level
+        self.archives = 0
+        """How many are being made."""
         self.makers = ThreadPoolExecutor(at_once, thread_name_prefix="archive")
         self.compressors = ThreadPoolExecutor(self.compressing, thread_name_prefix="compress")
 
@@ -56,7 +59,8 @@ class ArchiveThreads:
 class Part(msgspec.Struct, frozen=True, kw_only=True):
     """Consecutive bytes of the archive; numbers begin at 1. All parts but the last one are equally long.
 
-    `sha256` is of the archive up to the end of this part: where it is the same, so is all that was before.
+    `sha256` is of the archive up to the end of this part: where it is the same, so is all that was before. `levels`
+    are those of all blocks in it, and perhaps of a few more.
     """
 
     number: int
@@ -64,6 +68,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     is_last: bool
     crc32: int
     sha256: bytes
+    levels: Told
 
     async def md5(self) -> bytes:
         """Computed in a thread. It costs more than all else that is done with the bytes once they are compressed."""
@@ -86,23 +91,34 @@ class ArchiveStream:
     `part_bytes` may be made larger while the first part is the only one, with `enlarge`. OSError is raised where
     `root` itself cannot be read; whatever else cannot be read is in the warnings. Leaving the block, also by
     cancellation, waits until the thread has stopped (at most for one block) and closes every file. `scratch` is a
-    folder for an index that is too large for memory. `contents` says what of `root` counts.
+    folder for an index that is too large for memory. `contents` says what of `root` counts. `levels` are the fastest
+    unless they are given.
     """
 
     def __init__(
-        self, root: Path, threads: ArchiveThreads, *, part_bytes: int, scratch: Path, contents: ResultContents = ALL
+        self,
+        root: Path,
+        threads: ArchiveThreads,
+        *,
+        part_bytes: int,
+        scratch: Path,
+        contents: ResultContents = ALL,
+        levels: Levels | None = None,
     ) -> None:
         self._threads = threads
-        self._maker = _Maker(TarStream(root, contents), threads, part_bytes, scratch)
+        levels = levels or Levels(threads.level)
+        self._maker = _Maker(TarStream(root, contents), threads, part_bytes, scratch, levels)
         self._making: asyncio.Future[Part] | None = None
 
     def __repr__(self) -> str:
         return f"<ArchiveStream {self._maker.tar!r}>"
 
     async def __aenter__(self) -> Self:
+        self._threads.archives += 1
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._threads.archives -= 1
         self._maker.stopping = True
         if self._making is None or self._making.done():
             self._maker.close()
@@ -161,12 +177,13 @@ class _Block(NamedTuple):
 class _Maker:
     """The synchronous side: one call makes one part, in whatever thread."""
 
-    def __init__(self, tar: TarStream, threads: ArchiveThreads, part_bytes: int, scratch: Path) -> None:
+    def __init__(self, tar: TarStream, threads: ArchiveThreads, part_bytes: int, scratch: Path, levels: Levels) -> None:
         self.tar = tar
         self.summary: PublishedFacts | None = None
         self.index: ArchiveIndex | None = None
         self.stopping = False
         self._threads = threads
+        self._levels = levels
         self._part_bytes = part_bytes
         self._scratch = scratch
         self._raw = self.tar.blocks()
@@ -196,7 +213,14 @@ class _Maker:
         is_last = self._finished and not self._made
         self._sha256.update(content)
         sha256 = self._sha256.copy().digest()
-        part = Part(number=self._parts, content=content, is_last=is_last, crc32=isal_zlib.crc32(content), sha256=sha256)
+        part = Part(
+            number=self._parts,
+            content=content,
+            is_last=is_last,
+            crc32=isal_zlib.crc32(content),
+            sha256=sha256,
+            levels=self._levels.so_far,
+        )
         self._seconds += time.monotonic() - begun
         if is_last:
             self.summary = self._member.summary(self.tar, sha256=sha256, seconds=self._seconds)
@@ -242,17 +266,29 @@ class _Maker:
                 self._compressing.append(_Block(len(raw), self.tar.take_lines(), self._compress(raw)))
 
     def _compress(self, raw: bytes) -> "Future[CompressedBlock]":
+        level = self._levels.choose(
+            packed_bytes=self._parts * self._part_bytes,
+            missing_bytes=self._part_bytes - len(self._made),
+            threads=self._threads.compressing / max(1, self._threads.archives),
+        )
         if raw is ZEROS:
             if self._zeros is None:
                 self._zeros = self._threads.compressors.submit(compress_block, raw, self._threads.level)
             return self._zeros
         if len(raw) == BLOCK_BYTES:
-            return self._threads.compressors.submit(compress_block, raw, self._threads.level)
+            return self._threads.compressors.submit(compress_block, raw, level)
         # The last block, which for most results is the only one: another thread would gain nothing.
-        return _done(compress_block(raw, self._threads.level))
+        return _done(compress_block(raw, level))
 
     def _take(self, block: _Block) -> None:
         compressed = block.compressed.result()
+        if block.raw_bytes == BLOCK_BYTES and not compressed.is_stored and block.compressed is not self._zeros:
+            self._levels.learn(
+                compressed.level,
+                len(compressed.data),
+                seconds=compressed.seconds,
+                processor_seconds=compressed.processor_seconds,
+            )
         if self.index is None and not (self._raw_ended and not self._compressing):
             self.index = ArchiveIndex(self._scratch)
         if self.index is not None:

@@ -44,7 +44,7 @@ class UploadMeter:
         self._marks: deque[tuple[float, int]] = deque()
 
     def __repr__(self) -> str:
-        return f"<UploadMeter, {self._sent_bytes} bytes sent>"
+        return f"<UploadMeter, {self.sent_bytes} bytes sent>"
 
     def begin(self, packed: Packed, total_bytes: int = 0) -> None:
         """Also anew. `packed` gives how many bytes of output have become how many bytes of the archive so far."""
@@ -85,13 +85,14 @@ class UploadMeter:
 
     def _progress(self, packed: Packed) -> tuple[int, int]:
         raw_bytes, packed_bytes = packed()
-        share = min(1.0, self._sent_bytes / packed_bytes) if packed_bytes else 0.0
+        share = min(1.0, self.sent_bytes / packed_bytes) if packed_bytes else 0.0
         done = int(raw_bytes * share)
         return done, max(self.total_bytes, done) if self.total_bytes else 0
 
     @property
-    def _sent_bytes(self) -> int:
-        return self._stored_bytes + sum(body.sent_bytes for body in self._bodies)
+    def sent_bytes(self) -> int:
+        """Of the archive. May be asked by any thread."""
+        return self._stored_bytes + sum(body.sent_bytes for body in tuple(self._bodies))
 
     def _rate(self, now: float, done: int) -> int:
         then, before = self._marks[0] if len(self._marks) > 1 else (self._begun, 0)

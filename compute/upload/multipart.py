@@ -8,12 +8,11 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from compute.archive.part_size import MAX_PARTS
 from compute.archive.stream import ArchiveStream, Part
 from compute.upload.grants import ExecutionGrants, PartUrls, UploadIsLost, Urls
-from compute.upload.journal import StoredPart, UploadJournal
+from compute.upload.journal import BegunUpload, StoredPart, UploadJournal
 from compute.upload.meter import UploadMeter
 from compute.upload.put import Stored
 from compute.upload.shared_limits import PartBuffers
@@ -35,9 +34,9 @@ class TooLarge(Exception):
 
 
 class MultipartUpload:
-    """One upload in parts. `send`, called once, raises UploadIsLost, PartRefused, TooLarge, GrantRefused, OSError.
+    """One upload in parts, which an earlier process of this node may have begun `before`.
 
-    After it comes `complete`.
+    `send`, called once, raises UploadIsLost, PartRefused, TooLarge, GrantRefused, OSError. After it comes `complete`.
     """
 
     def __init__(
@@ -47,7 +46,8 @@ class MultipartUpload:
         deliver: Deliver,
         buffers: PartBuffers,
         *,
-        scratch: Path,
+        journal: UploadJournal,
+        before: BegunUpload | None,
         part_bytes: int,
         limit_bytes: int,
         meter: UploadMeter,
@@ -56,7 +56,8 @@ class MultipartUpload:
         self._grants = grants
         self._deliver = deliver
         self._buffers = buffers
-        self._journal = UploadJournal(scratch)
+        self._journal = journal
+        self._before = before
         self._part_bytes = part_bytes
         self._limit_bytes = limit_bytes
         self._meter = meter
@@ -108,7 +109,7 @@ class MultipartUpload:
         await self._grants.complete(self._upload_id, etags, crc32)
 
     async def _begin(self, lost: str) -> None:
-        begun = await asyncio.to_thread(self._journal.read)
+        begun = self._before
         if begun is not None and begun.part_bytes == self._part_bytes and not lost:
             self._upload_id, self._stored = begun.upload_id, begun.parts
             self._has_checksums = begun.has_checksums
@@ -174,9 +175,15 @@ class MultipartUpload:
         match answer:
             case Stored(etag):
                 etag = etag or (await part.md5()).hex()
-                stored = StoredPart(number=part.number, md5=md5.hex(), sha256=part.sha256.hex(), etag=etag)
+                stored = StoredPart(
+                    number=part.number,
+                    md5=md5.hex(),
+                    sha256=part.sha256.hex(),
+                    etag=etag,
+                    blocks=part.levels.blocks,
+                )
                 self._stored[part.number] = stored
-                await asyncio.to_thread(self._journal.add, stored)
+                await asyncio.to_thread(self._journal.add, stored, part.levels.switches)
             case S3Failure() if action_for(answer) is UploadAction.SETTLE or self._is_irreplaceable(answer):
                 raise UploadIsLost(self._upload_id, str(answer))
             case S3Failure():

@@ -4,6 +4,7 @@ Nothing here, nor any error from here, shows the URL's query: it is the signatur
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext
@@ -21,6 +22,7 @@ from shared.web.short_requests import ShortRequests, address_of, request_head
 
 SLICE_BYTES = 256 << 10
 SHORT_BYTES = 64 << 10
+UNSENT_BYTES = 512 << 10
 CONNECT_SECONDS = 10.0
 IDLE_SECONDS = 60.0
 """Without a slice sent or an answer begun. There is no limit on the whole, since networks may be slow."""
@@ -59,9 +61,17 @@ def upload_session(trust: ssl.SSLContext | None = None) -> aiohttp.ClientSession
 
     Without `trust` the certificate has to be of somebody whom this machine trusts.
     """
-    connector = aiohttp.TCPConnector(ssl=True if trust is None else trust)
+    connector = aiohttp.TCPConnector(ssl=True if trust is None else trust, socket_factory=_new_socket)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
     return aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
+
+
+def _new_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """One that takes little more than what is on its way, so that what it has taken can count as sent."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+    return made
 
 
 async def put(

@@ -24,7 +24,8 @@ RESULT_LIMIT_BYTES = 1 << 40
 class SharedLimits:
     """`compressing` threads, 0 for one of each CPU; `level` is ISA-L's. `close()` blocks until the threads have ended.
 
-    A result that is larger than `limit_bytes` when it is packed is refused.
+    With `adapts` it is the fastest, and what waits for the link is made smaller. A result that is larger than
+    `limit_bytes` when it is packed is refused.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class SharedLimits:
         short: ShortRequests | None = None,
         compressing: int = 0,
         level: int = LEVEL,
+        adapts: bool = True,
         part_bytes: int = PART_BYTES,
         limit_bytes: int = RESULT_LIMIT_BYTES,
         first_pause_seconds: float = FIRST_PAUSE_SECONDS,
@@ -44,6 +46,7 @@ class SharedLimits:
         self.totals = UploadTotals()
         self.threads = ArchiveThreads(at_once=UPLOADS_AT_ONCE, compressing=compressing, level=level)
         self.small = SmallArchives(level=level)
+        self.adapts = adapts
         self.part_bytes = part_bytes
         self.limit_bytes = limit_bytes
         self.first_pause_seconds = first_pause_seconds

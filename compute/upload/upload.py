@@ -15,16 +15,18 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from compute.archive.index import ArchiveIndex
+from compute.archive.levels import NOTHING_TOLD, Levels
 from compute.archive.part_size import content_bytes, part_bytes_of
 from compute.archive.small import SmallArchive
 from compute.archive.stream import ArchiveStream, Part
 from compute.disk.result_contents import ALL, ResultContents
 from compute.upload.delivery import LONGEST_PAUSE_SECONDS, Delivery, Trouble
 from compute.upload.grants import ExecutionGrants, UploadIsLost, Urls
+from compute.upload.journal import UploadJournal
 from compute.upload.meter import TOLD_AFTER_SECONDS, UploadMeter
 from compute.upload.multipart import MultipartUpload, PartRefused, TooLarge
 from compute.upload.put import Stored
-from compute.upload.shared_limits import PartBuffers, SharedLimits
+from compute.upload.shared_limits import SharedLimits
 from shared.errors import GrantRefused
 from shared.ids import ExecutionId
 from shared.jobs.quantities import format_bytes
@@ -152,19 +154,40 @@ class Upload:
         if self._packed is not None:
             async with shared.turn(self.trouble, is_small=True):
                 return await self._send_packed(self._packed)
+        journal = UploadJournal(self._scratch)
+        before = await asyncio.to_thread(journal.read)
         archive_stream = ArchiveStream(
             self._root,
             shared.threads,
             part_bytes=shared.part_bytes,
             scratch=self._scratch,
             contents=self._contents,
+            levels=Levels(
+                shared.threads.level,
+                told=before.levels if before is not None else NOTHING_TOLD,
+                sent=(lambda: self.meter.sent_bytes) if shared.adapts else None,
+            ),
         )
         async with shared.turn(self.trouble), shared.buffers() as buffers, archive_stream as archive:
             await buffers.take()
             first = await anext(archive)
             if first.is_last:
                 return await self._send_whole(archive, first)
-            return await self._send_in_parts(archive, first, buffers, lost)
+            part_bytes = await self._part_bytes()
+            if part_bytes > shared.part_bytes:
+                first = await archive.enlarge(first, part_bytes)
+            upload = MultipartUpload(
+                archive,
+                self._grants,
+                self._deliver_metered,
+                buffers,
+                journal=journal,
+                before=before,
+                part_bytes=part_bytes,
+                limit_bytes=shared.limit_bytes,
+                meter=self.meter,
+            )
+            return await self._send_in_parts(archive, upload, first, lost)
 
     async def _send_packed(self, packed: SmallArchive) -> Sent:
         self._check_size(packed.content)
@@ -203,24 +226,15 @@ class Upload:
             raise PartRefused(str(answer))
         return isinstance(answer, S3Failure)
 
-    async def _send_in_parts(self, archive: ArchiveStream, first: Part, buffers: PartBuffers, lost: str) -> Sent:
+    async def _part_bytes(self) -> int:
+        """One size for all parts, by which there are not too many."""
         shared = self._uploading
         wanted = await part_bytes_of(
             self._root, limit_bytes=shared.limit_bytes, copies_links=self._contents.copies_links
         )
-        part_bytes = max(shared.part_bytes, wanted)
-        if part_bytes > shared.part_bytes:
-            first = await archive.enlarge(first, part_bytes)
-        upload = MultipartUpload(
-            archive,
-            self._grants,
-            self._deliver_metered,
-            buffers,
-            scratch=self._scratch,
-            part_bytes=part_bytes,
-            limit_bytes=shared.limit_bytes,
-            meter=self.meter,
-        )
+        return max(shared.part_bytes, wanted)
+
+    async def _send_in_parts(self, archive: ArchiveStream, upload: MultipartUpload, first: Part, lost: str) -> Sent:
         self.meter.begin(lambda: archive.packed)
         async with background(measuring=self._measure()):
             await upload.send(first, lost)

@@ -3,8 +3,11 @@
 import asyncio
 import base64
 import contextlib
+import io
+import itertools
 import logging
 import os
+import tarfile
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +17,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from compute.archive.levels import Levels
 from compute.upload.journal import FILE, UploadJournal
 from compute.upload.multipart import PARTS_IN_FLIGHT
 from compute.upload.put import Stored, put
@@ -361,6 +365,35 @@ async def test_after_an_interruption_the_missing_parts_alone_are_sent(large: Pub
     assert {seen.part for seen in large.s3.of(Kind.PART)} == {2, 5}
     assert large.s3.body_bytes(Kind.PART) == end.facts.size_bytes - 3 * PART_BYTES
     assert large.requests(BeginUpload) == 1
+
+
+async def test_after_an_interruption_each_block_has_the_level_that_it_had(
+    large: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What follows from the clock is another level each time, so that other bytes would come out."""
+    for path in large.root.iterdir():
+        path.write_bytes(base64.b64encode(path.read_bytes())[: path.stat().st_size])  # compresses by a quarter
+    monkeypatch.setattr("compute.archive.stream.BLOCKS_AHEAD", 0)
+    ladder = itertools.cycle([2] * 5 + [3] * 5 + [6] * 5 + [9] * 5)
+    monkeypatch.setattr(Levels, "_wanted", lambda *_: next(ladder))
+    large.s3.plan(Kind.PART, Fault(hold=asyncio.Event()), part=2)
+    journal = UploadJournal(large.scratch)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        task = group.create_task(large.upload().run(), name="upload")
+        await eventually(lambda: (read := journal.read()) is not None and {1, 3, 4} <= read.parts.keys())
+        task.cancel()
+    large.s3.seen.clear()
+    large.s3.forget_plans()
+    before = journal.read()
+    assert before is not None
+    assert {each.level for each in before.switches} == {2, 3, 6, 9}
+    _, end = await large.published()
+    assert {seen.part for seen in large.s3.of(Kind.PART)} == set(range(1, end.facts.parts + 1)) - before.parts.keys()
+    with tarfile.open(fileobj=io.BytesIO(await asyncio.to_thread(large.stored))) as archive:
+        for path in large.root.iterdir():
+            member = archive.extractfile(path.name)
+            assert member is not None
+            assert member.read() == path.read_bytes()
 
 
 async def test_however_often_it_is_interrupted_each_part_is_stored_once(large: Publishing) -> None:

@@ -1,10 +1,13 @@
 """What a node remembers of an upload in parts."""
 
 import logging
+import sys
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from compute.archive.levels import Switch, Told
 from compute.upload.journal import FILE, BegunUpload, StoredPart, UploadJournal
 
 ONE, TWO, THREE = (StoredPart(number=number, md5=f"m{number}", etag=f"e{number}") for number in (1, 2, 3))
@@ -110,3 +113,31 @@ def test_a_journal_that_cannot_be_read_counts_as_none(journal: UploadJournal, tm
     (tmp_path / FILE).mkdir()
     assert journal.read() is None
     journal.add(ONE)
+
+
+def test_levels_come_before_the_parts_that_have_them_and_each_once(journal: UploadJournal, tmp_path: Path) -> None:
+    journal.begin("u-1", 100)
+    switches = [Switch(4, 6), Switch(9, 2)]
+    journal.add(replace(TWO, blocks=12), switches)
+    journal.add(replace(ONE, blocks=6), switches[:1])
+    journal.add(replace(THREE, blocks=20), [*switches, Switch(15, 9)])
+    read = UploadJournal(tmp_path).read()
+    assert read is not None
+    assert read.levels == Told(20, (Switch(4, 6), Switch(9, 2), Switch(15, 9)))
+    assert (tmp_path / FILE).read_bytes().count(b'"level"') == 3
+
+
+def test_levels_of_blocks_that_are_in_no_stored_part_do_not_count(journal: UploadJournal) -> None:
+    journal.begin("u-1", 100)
+    journal.add(replace(ONE, blocks=9), [Switch(4, 6), Switch(9, 2)])
+    read = journal.read()
+    assert read is not None
+    assert read.levels == Told(9, (Switch(4, 6),))
+
+
+def test_all_blocks_of_an_earlier_version_have_the_same_level(journal: UploadJournal) -> None:
+    journal.begin("u-1", 100)
+    journal.add(ONE)
+    read = journal.read()
+    assert read is not None
+    assert read.levels == Told(sys.maxsize, ())
