@@ -44,7 +44,6 @@ from compute.orders.assignments import Orders
 from compute.orders.metrics import ComputeMetrics, serve_metrics
 from compute.orders.registration import Registrar
 from compute.orders.traces import ExecutionTraces
-from compute.processes.mark import boot_id
 from compute.uplink.heartbeats import send_heartbeats
 from compute.uplink.identity import Identity
 from compute.uplink.invitation import invitation
@@ -66,6 +65,7 @@ from shared.protocol.messages import encode
 from shared.runtime import durable
 from shared.runtime.aio import background, finish
 from shared.runtime.allocator import keep_freed_memory
+from shared.runtime.durable import boot_id
 from shared.runtime.log_lines import about
 from shared.runtime.tls.client_certificate import keep_shown
 from shared.runtime.tls.trust import trusting_store

@@ -9,7 +9,7 @@ import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -97,7 +97,7 @@ async def run(
         name = await asyncio.to_thread(kept_name, directory / "name")
         audit = await stack.enter_async_context(audit_of(config, name))
         await stack.enter_async_context(background(audit=audit.run()))
-        index = stack.enter_context(closing(JobIndex(directory / JOB_INDEX)))
+        index = await stack.enter_async_context(_opened_index(directory / JOB_INDEX, restored=restored))
         exported = open_tracing(config.tracing.endpoint, service="tarpon-orchestrator", name=name)
         tracing = await stack.enter_async_context(exported)
         locations = await stack.enter_async_context(opened_locations(config))
@@ -120,8 +120,8 @@ async def run(
             certificates=encryption.served,
             webhook_secret=webhook_secret,
         )
-        gc.disable()  # all that is read now stays
-        stack.callback(gc.enable)
+        stack.callback(assembly.model.save)
+        stack.enter_context(_garbage_left())
         await stack.enter_async_context(background(state=assembly.store.keep_model(), streams=assembly.streams.run()))
         leader = Leader(assembly)
         heartbeats = take_heartbeats(intake, assembly.nodes, assembly.input_nodes.keepers, leader.on_unknown)
@@ -155,6 +155,26 @@ async def run(
         if ready is not None:
             ready()
         await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def _opened_index(path: Path, *, restored: bool) -> AsyncIterator[JobIndex]:
+    """Raises JobIndexNotWritable."""
+    index = await asyncio.to_thread(JobIndex, path, again=not restored)
+    try:
+        yield index
+    finally:
+        index.close_in_order()
+
+
+@contextmanager
+def _garbage_left() -> Iterator[None]:
+    """It is not looked for at first: all that is read then stays."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @asynccontextmanager

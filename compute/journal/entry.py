@@ -5,10 +5,11 @@ import time
 
 import msgspec
 
-from compute.processes.mark import ProcessMark, boot_id
+from compute.processes.mark import ProcessMark
 from shared.ids import ExecutionId
 from shared.jobs.rules import NO_PUBLISHERS
 from shared.protocol.messages import AnyFact, Assignment, TaskEnded
+from shared.runtime.durable import boot_id
 
 
 class Phase(enum.StrEnum):

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from compute.disk.mounts import mounts_in
 from compute.journal.entry import Entry, Phase
 from compute.journal.journal import Journal
-from compute.processes.mark import boot_id
+from shared.runtime.durable import boot_id
 from shared.runtime.log_lines import about
 
 _log = logging.getLogger(__name__)

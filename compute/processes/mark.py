@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 
 import msgspec
 
 from compute.processes.table import Process, end_families, everybody, look, named_execution
 from shared.ids import ExecutionId
+from shared.runtime.durable import boot_id
 
 KILL_SECONDS = 30.0
 """What multiplies so fast that some of it is still there then is left alone."""
@@ -20,11 +19,6 @@ class ProcessMark(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     start_ticks: int
     boot_id: str
-
-
-@cache
-def boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def mark_process(pid: int) -> ProcessMark:

@@ -29,6 +29,8 @@ class EndedJobs:
         self.ended: ByInstant[JobId] = ByInstant()
         #: Those of them that may have objects in the bucket, by the same.
         self.published: ByInstant[JobId] = ByInstant()
+        #: Those that were taken out of either order, by who has not put them in again yet.
+        self.taken: set[JobId] = set()
         #: Those of them with many versions.
         self.crowded: dict[JobId, None] = {}
         #: Jobs that are being removed.
@@ -60,6 +62,7 @@ class EndedJobs:
         if progress.surplus or job.removal is not None:
             self.drop(job.id)
             return
+        self.taken.discard(job.id)
         end, has_objects = job.modify_time, False
         for each in executions:
             end, has_objects = max(end, each.modify_time), has_objects or each.may_have_objects
@@ -96,13 +99,17 @@ class EndedJobs:
         """Take out jobs that ended no later than `before`, the oldest first. The model puts in again what stays."""
         for job in self._filed.oldest(most, before):
             self._recall(job)
-        return self.ended.take(most, before)
+        return self._taken(self.ended.take(most, before))
 
     def take_published(self, most: int, before: int) -> list[JobId]:
         """As `take_ended`, of those with results."""
         for job in self._filed.oldest(most, before, published=True):
             self._recall(job)
-        return self.published.take(most, before)
+        return self._taken(self.published.take(most, before))
+
+    def _taken(self, jobs: list[JobId]) -> list[JobId]:
+        self.taken.update(jobs)
+        return jobs
 
     @property
     def count(self) -> int:
@@ -120,6 +127,7 @@ class EndedJobs:
 
     def drop(self, job: JobId) -> None:
         """It is not among the ended jobs, or not any more."""
+        self.taken.discard(job)
         self.ended.drop(job)
         self.published.drop(job)
         self.crowded.pop(job, None)

@@ -7,6 +7,7 @@ from orchestrator.rules.records import JobRecord
 from orchestrator.state.filing.job_index import JobIndex
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.job_lists import JobLists
+from orchestrator.state.job_records import tokens_of
 from shared.errors import JobAmbiguous, JobNotFound
 from shared.ids import LEAST_BEGINNING, JobId, new_job_id
 from shared.jobs.namespaces import DEFAULT_NAMESPACE
@@ -68,9 +69,8 @@ class JobNames:
         self.put(entry.id)
         if is_named:
             self._names[entry.namespace, entry.name] = entry.id
-        if entry.job.version > 1:
-            for _, token, _ in entry.uses():
-                self.note_token(entry.id, entry.namespace, token)
+        for token in tokens_of(entry.records):
+            self.note_token(entry.id, entry.namespace, token)
 
     # ---- reading ------------------------------------------------------------------------------------------------
 

@@ -110,3 +110,12 @@ def unpacked(packed: bytes) -> JobRecords:
     if records.record is not None and records.record.first is not None:
         records.specs[1] = records.record.first
     return records
+
+
+def tokens_of(records: JobRecords) -> tuple[str, ...]:
+    """The idempotency tokens of a job, but for that of its first version, which decides its id."""
+    record = records.record
+    if record is None or (record.version == 1 and not records.replaced):
+        return ()
+    newest = {record.token} if record.version > 1 else set[str]()
+    return tuple({*newest, *(each.token for each in records.replaced.values())} - {""})

@@ -74,6 +74,8 @@ class Model:
         filed_at_once: int = AT_ONCE,
     ) -> None:
         filed = index or JobIndex()
+        #: The index of filed jobs. Changed by filing alone.
+        self.filed = filed
         #: Every job of which record and newest specification are there, also those that are filed.
         self.jobs = KnownJobs(filed, self._put_away, recent=recent)
         #: What each registered node said of itself last, and what users say about it.
@@ -119,7 +121,6 @@ class Model:
         #: How often a part is tried, where its failure is worth another try.
         self.max_attempts = max_attempts
         self._backoff = backoff
-        self._filed = filed
         #: Of all records that belong to no job.
         self._revisions: dict[str, int] = {}
         #: Every job in memory of which anything is stored, also where a part of it is missing.
@@ -133,6 +134,7 @@ class Model:
             executions=self.executions,
             entries=self._entries,
             revisions=self._revisions,
+            on_held=self.note_ending,
             at_once=filed_at_once,
         )
         #: Jobs about which it is to be found out yet what follows from their records.
@@ -157,9 +159,11 @@ class Model:
             self._filing.file_due()
         match record:
             case JobRecord():
+                self._filing.note(record.id, key)
                 self._apply_job(numbered(record, revision), revision)
             case SpecRecord():
                 _, name, version = key.split(".")
+                self._filing.note(JobId(name), key)
                 entry = self._entry(JobId(name))
                 entry.records.specs[int(version)] = record.job
                 if record.replaced is not None:
@@ -178,6 +182,7 @@ class Model:
                 self._apply_execution(key, numbered(record, revision), revision)
             case _:
                 self._filing.hold_name(key)
+                self._filing.note_other(key, record)
                 self._revisions[key] = revision
                 self._apply_other(key, record)
 
@@ -253,6 +258,7 @@ class Model:
     def _apply_execution(self, key: str, record: ExecutionRecord, revision: int) -> None:
         _, job, part = key.split(".", 2)
         entry = self._entry(JobId(job))
+        self._filing.note(entry.id, key)
         key, records = f"{job}.{part}", entry.records
         known = records.executions.get(key)
         records.executions[key] = record
@@ -278,14 +284,16 @@ class Model:
     def find_out(self) -> None:
         """What was put off, before what follows from all jobs is looked at."""
         self._filing.file_due()
+        self._filing.save_some()
         while self._put_off:
             _, entry = self._put_off.popitem()
             if entry.put_off is not None:
                 entry.put_off()
 
-    def follow(self, revision: int) -> None:
-        """Take in that all was fed up to this revision."""
+    def follow(self, revision: int, at: int = 0) -> None:
+        """Take in that all was fed up to this revision, which was stored at this nanosecond."""
         self.followed = revision
+        self._filing.follow(revision, at)
 
     def begin_loading(self) -> None:
         """From now on much is read at once, and nobody looks: what follows from a job is found out once, not twice."""
@@ -318,6 +326,8 @@ class Model:
 
     def note_ending(self, entry: JobEntry) -> None:
         """Put the job where it belongs in the order of ends, out of which it may have been taken."""
+        if self._entries.get(entry.id) is not entry:  # it is filed, and in that order
+            return
         if entry.progress.state.is_terminal:
             self.endings.note_progress(entry.job, entry.progress, entry.executions.values(), len(entry.specs))
             entry.shelve()
@@ -337,6 +347,7 @@ class Model:
         kind, _, rest = key.partition(".")
         if kind in _KINDS_OF_JOBS:
             self._hold(JobId(rest.partition(".")[0]))
+            self._filing.note(JobId(rest.partition(".")[0]), key)
         match kind:
             case "job":
                 self._forget_job(JobId(rest))
@@ -346,6 +357,7 @@ class Model:
                 self._forget_execution(JobId(rest.partition(".")[0]), rest)
             case _:
                 self._filing.hold_name(key)
+                self._filing.note_other(key, None)
                 del self._revisions[key]
                 self._forget_other(kind, rest)
 
@@ -379,8 +391,8 @@ class Model:
         yield from self._revisions.items()
         for entry in self._entries.values():
             yield from entry.revisions()
-        yield from self._filed.name_revisions()
-        for job, revision, revisions in self._filed.all_revisions():
+        yield from self.filed.name_revisions()
+        for job, revision, revisions in self.filed.all_revisions():
             yield from revisions_of(job, revision, revisions)
 
     def _forget_job(self, job: JobId) -> None:
@@ -451,13 +463,40 @@ class Model:
 
     def _hold(self, job: JobId) -> JobEntry | None:
         """A job in memory, to be changed; None where nothing of it is stored."""
-        known = self._entries.get(job)
-        if known is not None:
-            return known
-        entry = self._filing.hold(job)
-        if entry is not None:
-            self.note_ending(entry)
-        return entry
+        return self._filing.hold(job)
+
+    def keep_up(self, stream: str) -> None:
+        """Everything of this stream was read: from now on the index says up to where it has all, for the next start."""
+        self._filing.keep_up(stream)
+
+    def distrust(self) -> None:
+        """Something is stored that is not known here: whoever starts next has to read everything."""
+        self._filing.distrust()
+
+    def save(self) -> None:
+        """At the end: have all that is known in the index, for the next start."""
+        self.find_out()
+        self._filing.save()
+
+    def resume(self) -> None:
+        """Take in what an earlier process has left in the index, but for what is kept there (`JobIndex.kept`)."""
+        for state, count in self.filed.adopt().items():
+            self.backlog.job_states[state] += count
+        self.executions.states.update(self._filing.resume())
+        for job in self.filed.noted():
+            entry = self.jobs[job]
+            for execution in entry.executions.values():
+                self.endings.note_execution(execution)
+            if entry.needs:
+                self.backlog.chains.note(entry)
+            self.schedules.note(entry)
+
+    def resumed(self) -> None:
+        """Take in that what was kept in the index was fed: all is as it was when that was written."""
+        saved = self.filed.saved
+        assert saved is not None
+        self._filing.resumed()
+        self.follow(saved.followed, saved.followed_at)
 
     # ---- what is left ------------------------------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ class RecordIntake:
                 self._learn(key, payload, revision)
         except Exception:  # noqa: BLE001  # one record must not keep the others from being known
             self.failures += 1
-            self._unread.add(key)
+            self._leave_unread(key)
             if len(self._failed) < MOST_FAILED:
                 self._failed[key] = None
             _log.exception("The stored record %s could not be taken in; what it tells of is missing here.", key)
@@ -58,9 +58,13 @@ class RecordIntake:
         written, own = self.writing.get(key, (b"", None))
         record = own if own is not None and payload == written else self._read(key, payload)
         if record is None:
-            self._unread.add(key)
+            self._leave_unread(key)
             return
         self._take_in(key, record, revision)
+
+    def _leave_unread(self, key: str) -> None:
+        self._unread.add(key)
+        self._model.distrust()
 
     @staticmethod
     def _read(key: str, payload: bytes) -> Record | None:
@@ -87,6 +91,7 @@ class RecordIntake:
     def _heed_schema(self, key: str) -> None:
         if not self.newer_key:
             self.newer_key = key
+            self._model.distrust()
             _log.error("A newer version of Tarpon has written %s. This one answers, but decides nothing any more.", key)
 
     def is_unread(self, key: str) -> bool:

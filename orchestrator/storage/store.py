@@ -38,6 +38,8 @@ from orchestrator.storage.removal_marks import (
 )
 from orchestrator.storage.returned_records import ReturnedRecords
 from orchestrator.storage.standstill import Standstill
+from orchestrator.storage.start.reading_progress import ReadingProgress
+from orchestrator.storage.start.saved_state import SavedState, StreamNow, stream_now
 from orchestrator.storage.streams import set_up_streams
 from shared.errors import MessagingFull, MessagingUnavailable, MessagingUnfit, NotReady, RevisionConflict, Unavailable
 from shared.messaging.transport import Connection
@@ -102,7 +104,11 @@ class Store:
         self._replicas = replicas
         self._removing = Removing(connection, _STREAM, seconds=mark_seconds, timeout=WRITE_SECONDS)
         self._atomic = AtomicWrites(connection, _STREAM, timeout=WRITE_SECONDS)
+        self._mark_seconds = mark_seconds
         self._away_seconds = away_seconds(mark_seconds)
+        self._progress = ReadingProgress()
+        self._created = ""
+        """When the stream was made, as its server tells it."""
         self._standstill = Standstill(mark_seconds)
         self._intake = RecordIntake(model)
         self._set_up_on = 0
@@ -330,7 +336,8 @@ class Store:
                 await raising_cancellation(set_up_streams(stream, self._replicas))
                 await let_marks_expire(self._connection.client, _STREAM, timeout=SET_UP_SECONDS)
                 self._set_up_on = number
-            info = await raising_cancellation(stream.stream_info(_STREAM))
+            info = await stream_now(self._connection.client, _STREAM, timeout=SET_UP_SECONDS)
+            await self._note_stream(info)
         if self.ready.is_set():  # the server that fed us was away, and may have been killed
             self.returned.wanted.set()
         looking = self.returned.look_whenever_wanted(self._connection, _STREAM, f"{_PREFIX}>", self._returned_key)
@@ -349,6 +356,34 @@ class Store:
         self.returned.note_mark(key, at.in_stream, is_last=is_last(headers))
         return True
 
+    async def _note_stream(self, info: StreamNow) -> None:
+        if self._created and info.created != self._created:
+            self.model.distrust()
+        is_first, self._created = not self._created, info.created
+        if is_first and self.model.filed.saved is not None:
+            await self._resume(info)
+
+    async def _resume(self, info: StreamNow) -> None:
+        """Take in what an earlier process has left in the index, if it is of this stream; what follows is read then."""
+        index = self.model.filed
+        state = SavedState(index, self._connection.client, _STREAM, mark_seconds=self._mark_seconds)
+        place = await state.fitting(info)
+        if place is None:
+            await asyncio.to_thread(index.begin_anew)
+            return
+        self.model.resume()
+        self.model.begin_loading()
+        for records in index.kept():
+            for key, revision, payload in records:
+                self._intake.take(key, payload, revision)
+            await asyncio.sleep(0)
+        self.model.end_loading()
+        self.model.resumed()
+        self.model.news.settle(place.followed)
+        self._watched, self._followed_until = place.followed, place.followed_at / 1e9
+        self._current_at = time.time()
+        _log.info("The index of ended jobs has the state up to %d: %r", place.followed, self.model)
+
     async def _feed(self, target: int) -> None:
         """Take what is stored, of which `target` is the last, and what comes after it, until the feed breaks off."""
         was_away = self._watched > 0 and not 0 <= time.time() - self._current_at <= self._away_seconds
@@ -364,10 +399,12 @@ class Store:
             if found is not None and not is_gone:
                 found.add(key)
             self._intake.take(key, None if is_gone else message.data, sequence)
-            self._reached(sequence)
+            self._reached(sequence, at.stored_at)
             horizon.pass_over(key, sequence)
-            if sequence >= target and not self.ready.is_set():  # others may write faster than it is ever all read
-                finish()
+            if not self.ready.is_set():
+                self._progress.note(at.pending)
+                if sequence >= target:  # others may write faster than it is ever all read
+                    finish()
 
         def finish() -> None:
             nonlocal found
@@ -425,13 +462,14 @@ class Store:
     def _caught_up(self) -> None:
         if not self.ready.is_set():
             self.model.end_loading()
+            self.model.keep_up(self._created)
             _log.info("The stored state is read: %r", self.model)
             self.ready.set()
 
-    def _reached(self, revision: int) -> None:
+    def _reached(self, revision: int, stored_at: int = 0) -> None:
         """Everything up to this revision is in the model."""
         self._watched = max(self._watched, revision)
-        self.model.follow(self._watched)
+        self.model.follow(self._watched, max(stored_at, int(self._followed_until * 1e9)))
         for reached, sequence in self._awaited.items():
             if revision >= sequence:
                 reached.set()
@@ -464,7 +502,8 @@ class Store:
                 raise type(self._problem)(self._problem.message, hint=self._problem.hint)
             why = self._connection.problem
             hint = f"{why[0].upper()}{why[1:]}." if why else "Try again in a moment."
-            raise NotReady("The orchestrator is still reading its state.", hint=hint)
+            told = f"The orchestrator is still reading its state. {self._progress.text}".strip()
+            raise NotReady(told, hint=hint)
         if self.model.unfinished:
             raise StateUnfinished
         if self._intake.newer_schema and not self._is_led():

@@ -5,6 +5,7 @@ name is in its parent. All functions block on the disk and raise OSError.
 """
 
 import os
+from functools import cache
 from pathlib import Path
 
 
@@ -43,3 +44,12 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@cache
+def boot_id() -> str:
+    """Of the machine, which went down since something was written where it is another one; empty where none is told."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

@@ -95,6 +95,7 @@ RETRYABLE = {
     "JobDeleted": False,
     "JobEnded": False,
     "JobFailed": False,
+    "JobIndexDamaged": True,
     "JobIndexNotWritable": True,
     "JobNeeded": False,
     "JobNotEnded": False,

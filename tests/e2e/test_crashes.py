@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from orchestrator.state.filing.filing import AT_ONCE
 from tests.e2e.stack import TERMINAL, Stack, process_job, wait_until
 
 JOBS = 200
@@ -46,8 +47,8 @@ def _wait_all_ended(stack: Stack) -> None:
     wait_until(is_over, within=ALL_SECONDS, what=f"all {JOBS} jobs have ended")
 
 
-def _wait_some_ended(stack: Stack) -> None:
-    wait_until(lambda: _states(stack)["Completed"] >= JOBS // 10, within=ALL_SECONDS, what="some jobs have ended")
+def _wait_some_ended(stack: Stack, some: int = JOBS // 10) -> None:
+    wait_until(lambda: _states(stack)["Completed"] >= some, within=ALL_SECONDS, what="some jobs have ended")
 
 
 def _assert_each_completed_once(stack: Stack, jobs: list[str]) -> None:
@@ -79,14 +80,18 @@ def test_two_hundred_jobs_at_once_complete_exactly_once(stack: Stack) -> None:
     assert len(stack.objects()) == JOBS
 
 
-def test_every_job_completes_once_when_the_orchestrator_is_killed(stack: Stack) -> None:
+def test_every_job_completes_once_when_the_orchestrator_is_killed_before_and_after_it_has_filed_some(
+    stack: Stack,
+) -> None:
     _start(stack)
     jobs = _submit_all(stack)
-    _wait_some_ended(stack)
     assert stack.orchestrator is not None
-    stack.orchestrator.kill()
-    stack.orchestrator.start()
-    stack.wait_ready()
+    for some in (JOBS // 10, AT_ONCE + JOBS // 10):
+        _wait_some_ended(stack, some)
+        stack.orchestrator.kill()
+        stack.orchestrator.start()
+        stack.wait_ready()
+    assert stack.orchestrator.log.read_text().count("The index of ended jobs has the state up to") == 2
     _wait_all_ended(stack)
     _assert_each_completed_once(stack, jobs)
     assert len(stack.objects()) == JOBS

@@ -28,9 +28,9 @@ from typing import NamedTuple
 from compute.disk import private_file
 from compute.disk.removal import remove_tree
 from compute.inputs.objects.kept_views import KeptViews
-from compute.processes.mark import boot_id
 from shared.protocol.nodes.inputs import LARGE_BYTES
 from shared.runtime import durable
+from shared.runtime.durable import boot_id
 
 _log = logging.getLogger(__name__)
 

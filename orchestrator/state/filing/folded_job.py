@@ -1,17 +1,18 @@
 """Folded jobs: what is kept of one that has ended where it is not in memory, and the job that is made of it again."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
 
 from orchestrator.rules.job_progress import Progress
 from orchestrator.rules.pinned_needs import PinnedNeed
+from orchestrator.rules.records import ExecutionRecord
 from orchestrator.state.filing.job_index_tables import LARGEST
 from orchestrator.state.job_entry import JobEntry, plain_progress
-from orchestrator.state.job_records import ExitCodes, JobRecords
+from orchestrator.state.job_records import ExitCodes, JobRecords, tokens_of
 from shared.ids import ExecutionId, JobId
-from shared.jobs.states import JobState
+from shared.jobs.states import ExecutionState, JobState
 
 FEW = 64
 """Of a job with more executions each is found by its key; of others all are looked through."""
@@ -47,7 +48,8 @@ _labels = msgspec.msgpack.Decoder(dict[str, str])
 class FoldedJob(NamedTuple):
     """Instants are nanoseconds since 1970. It ended when it was modified last; `published` is whether it has objects.
 
-    `executions` are ids, and where each is found (ExecutionIndex).
+    `executions` are ids, and where each is found (ExecutionIndex); `states` are theirs. `is_noted` is whether more of
+    the job has to be known than the index tells: what it needs, of which schedule it is a run, which uploads it left.
     """
 
     id: JobId
@@ -68,6 +70,8 @@ class FoldedJob(NamedTuple):
     executions: tuple[tuple[ExecutionId, str], ...]
     more: bytes | None
     packed: bytes
+    is_noted: bool
+    states: list[ExecutionState]
 
 
 class FiledRow(NamedTuple):
@@ -90,6 +94,8 @@ class FiledRow(NamedTuple):
 def folded(entry: JobEntry, *, published: bool, tie: Tie) -> FoldedJob | None:
     """A job that has ended, of which nothing is to be done; None where it has what cannot be stored."""
     records, packed = entry.records_at_hand, entry.in_bytes()
+    record = records.record
+    assert record is not None
     numbers = (entry.created, entry.modified, entry.ended_by)
     if not packed or min(numbers) < 0 or max(numbers) > LARGEST:
         return None
@@ -113,19 +119,21 @@ def folded(entry: JobEntry, *, published: bool, tie: Tie) -> FoldedJob | None:
         entry.revision,
         _encoder.encode(records.revisions),
         tie,
-        _tokens(records),
+        tokens_of(records),
         tuple(places_of(entry.id, records)),
         more,
         packed,
+        bool(entry.needs) or record.run_of is not None or any(map(_has_left, records.executions.values())),
+        states_of(records.executions.values()),
     )
 
 
-def _tokens(records: JobRecords) -> tuple[str, ...]:
-    """Of a job of one version none: its token decides the job's id."""
-    record = records.record
-    if record is None or record.version == 1:
-        return ()
-    return tuple({record.token, *(each.token for each in records.replaced.values())} - {""})
+def states_of(executions: Iterable[ExecutionRecord]) -> list[ExecutionState]:
+    return [each.state for each in executions]
+
+
+def _has_left(execution: ExecutionRecord) -> bool:
+    return bool(execution.unfinished_uploads)
 
 
 def places_of(job: JobId, records: JobRecords) -> Iterator[tuple[ExecutionId, str]]:

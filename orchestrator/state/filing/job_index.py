@@ -6,7 +6,7 @@ however many jobs there are, and pages go on after a key, not after a number of 
 
 import hashlib
 import logging
-import os
+import random
 import sqlite3
 import weakref
 from collections import Counter
@@ -18,16 +18,24 @@ from typing import Any, NamedTuple
 import msgspec
 
 from orchestrator.state.filing.folded_job import FiledRow, FoldedJob
+from orchestrator.state.filing.index_file import (
+    IN_MEMORY,
+    SavedPlace,
+    close_in_order,
+    made,
+    opened,
+    put_place,
+    remove,
+)
 from orchestrator.state.filing.job_index_tables import (
     INSERT_EXECUTION,
     INSERT_JOB,
+    INSERT_KEPT,
     INSERT_LABEL,
     INSERT_NAME,
     INSERT_RECORDS,
     INSERT_TOKEN,
-    PRAGMAS,
     READ,
-    TABLES,
     JobListing,
     Place,
 )
@@ -43,9 +51,6 @@ FIRST_ROWS, MORE_ROWS = 64, 512
 """So many rows are read at first and then, as most readers want a page alone."""
 LOOKED_AT_ONCE = 4096
 """Rows of a search through all of them."""
-MOST_LEFT = 256
-"""So many jobs that were taken out are taken out of the file at once, where nothing is put in meanwhile."""
-IN_MEMORY = ":memory:"
 
 _codes = msgspec.msgpack.Decoder(ExitCodes)
 _labels = msgspec.msgpack.Decoder(dict[str, str])
@@ -55,13 +60,11 @@ _NO_LABELS: dict[str, str] = {}
 _STATES = {state.value: state for state in JobState}
 
 
-class JobIndexNotWritable(Unavailable):
-    """At the start; later on jobs stay in memory."""
-
-    def __init__(self, path: Path, error: Exception) -> None:
+class JobIndexDamaged(Unavailable):
+    def __init__(self, path: Path | None, error: Exception) -> None:
         super().__init__(
-            f"The index of ended jobs, {path}, cannot be made: {error}.",
-            hint="Give the disk of DataDir some room, and the folder to the user of the orchestrator.",
+            f"The index of ended jobs, {path or IN_MEMORY}, cannot be read: {error}.",
+            hint="It is made anew when the orchestrator is started again. Have a look at the disk of DataDir.",
         )
 
 
@@ -110,28 +113,82 @@ class KnownKeys:
         return f"<KnownKeys: {sum(each.bit_count() for each in self._bits)} bits>"
 
 
+class Writing(NamedTuple):
+    """What is written together: all of it, or nothing.
+
+    Of the jobs that are `gone` nothing stays. `kept` are records of jobs that are not filed, and of no job, with the
+    job, key and revision of each, `lost` the jobs and keys of those that are kept no more, and `unkept` the jobs of
+    which none is. `place` is up to where the file has all then, None where that was not found out.
+    """
+
+    jobs: Sequence[FoldedJob] = ()
+    gone: Sequence[JobId] = ()
+    kept: Sequence[tuple[str, str, int, bytes]] = ()
+    lost: Sequence[tuple[str, str]] = ()
+    unkept: Sequence[JobId] = ()
+    place: SavedPlace | None = None
+
+
 class JobIndex:
     """`path` is of the file, which is made anew; without one it is in memory. Raises JobIndexNotWritable."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, again: bool = False) -> None:
+        """With `again` the file that is there is used, if it can be relied upon; `saved` tells so, and `adopt` does."""
         #: How many jobs there are, and by namespace.
         self.count = 0
         self.namespaces: Counter[str] = Counter()
+        #: Jobs that have been taken out, of which the file has something still.
+        self.left: set[JobId] = set()
+        #: Up to where the file has everything, of an earlier process.
+        self.saved: SavedPlace | None = None
         self._path = path
         self._problem = ""
+        self._is_damaged = False
         self._known = KnownKeys()
-        self._left: set[JobId] = set()
-        """Jobs that have been taken out, of which the file has something until it is written next."""
-        self._file = _made(path)
-        self.close = weakref.finalize(self, self._file.close)
+        if again and path is not None:
+            file, self.saved = opened(path)
+        else:
+            file = made(path)
+        self._use(file)
+        if self.saved is not None:
+            self._know_all()
+
+    def _use(self, file: sqlite3.Connection) -> None:
+        self._file = file
+        self.close = weakref.finalize(self, file.close)
         """Also done for whoever forgets it, which Python 3.13 warns of."""
+
+    def _know_all(self) -> None:
+        """What the file has, so that it need not be asked for what it has not; a second or two for a million jobs."""
+        known = self._known
+        for job, namespace, name in self._file.execute("SELECT id, namespace, name FROM jobs"):
+            known.add(job)
+            known.add((namespace, name))
+        for (execution,) in self._file.execute("SELECT hash FROM executions"):
+            known.add(execution)
+        for (token,) in self._file.execute("SELECT token FROM tokens"):
+            known.add(token)
+
+    def adopt(self) -> dict[JobState, int]:
+        """Have the jobs that an earlier process has filed; how many there are in each state. Raises JobIndexDamaged."""
+        self.namespaces.update(dict(self._rows("SELECT namespace, count(*) FROM jobs GROUP BY namespace")))
+        self.count = self.namespaces.total()
+        return {_STATES[state]: count for state, count in self._rows("SELECT state, count(*) FROM jobs GROUP BY state")}
+
+    def begin_anew(self) -> None:
+        """Forget all that the file has. Raises JobIndexNotWritable."""
+        self.close()
+        self.count, self.saved, self._known = 0, None, KnownKeys()
+        self.namespaces.clear()
+        self.left.clear()
+        self._use(made(self._path))
 
     # ---- writing ------------------------------------------------------------------------------------------------
 
-    def write(self, jobs: Sequence[FoldedJob]) -> bool:
-        """Take in jobs that are not here; False where the file cannot take them, and is as it was."""
+    def write(self, writing: Writing) -> bool:
+        """False where the file cannot take it, and is as it was. Its `jobs` are not here, unless they are `gone`."""
         try:
-            self._write(jobs)
+            self._write(writing)
         except sqlite3.Error as error:
             with suppress(sqlite3.Error):
                 self._file.rollback()
@@ -143,29 +200,45 @@ class JobIndex:
         if self._problem:
             _log.info("The index of ended jobs can be written again.")
             self._problem = ""
-        self._left.clear()
-        for job in jobs:
+        self.left.difference_update(writing.gone)
+        for job in writing.jobs:
             self._count(job.namespace, 1)
             self._known.add(job.id)
             self._known.add((job.namespace, job.name))
-            for known in (*(execution for execution, _ in job.executions), *job.tokens):
-                self._known.add(known)
+            for execution, _ in job.executions:
+                self._known.add(_hash_of(execution))
+            for token in job.tokens:
+                self._known.add(token)
         return True
 
-    def _write(self, jobs: Sequence[FoldedJob]) -> None:
+    def _write(self, writing: Writing) -> None:
         file = self._file
         file.execute("BEGIN")
-        for job in self._left:
+        for job in writing.gone:
             _delete(file, job)
-        _insert(file, jobs)
+        _insert(file, writing.jobs)
+        file.executemany("DELETE FROM kept WHERE job = ?", [(job,) for job in writing.unkept])
+        file.executemany("DELETE FROM kept WHERE job = ? AND key = ?", writing.lost)
+        file.executemany(INSERT_KEPT, writing.kept)
+        if writing.place is not None:
+            put_place(file, writing.place)
         file.execute("COMMIT")
 
+    def distrust(self) -> None:
+        """Have the next process make the file anew."""
+        with suppress(sqlite3.Error):
+            put_place(self._file, None)
+
+    def close_in_order(self) -> None:
+        """As `close`, and what is in it outlives the machine."""
+        if self.close.alive:
+            close_in_order(self._file)
+        self.close()
+
     def take_out(self, job: JobId, namespace: str) -> None:
-        """From now on a job that is here is not."""
-        self._left.add(job)
+        """From now on a job that is here is not. It stays in the file until it is written as gone."""
+        self.left.add(job)
         self._count(namespace, -1)
-        if len(self._left) % MOST_LEFT == 0:
-            self.write(())
 
     def _count(self, namespace: str, change: int) -> None:
         self.count += change
@@ -173,13 +246,46 @@ class JobIndex:
         if not self.namespaces[namespace]:
             del self.namespaces[namespace]
 
+    # ---- what an earlier process has left -----------------------------------------------------------------------
+
+    def kept(self) -> Iterator[list[tuple[str, int, bytes]]]:
+        """The records that are kept beside filed jobs, as they were stored: keys, revisions and contents."""
+        query = "SELECT key, revision, record FROM kept ORDER BY revision, key"
+        cursor = self._file.execute(query)
+        while rows := cursor.fetchmany(MORE_ROWS):
+            yield rows
+
+    def noted(self) -> Iterator[JobId]:
+        """The jobs about which more has to be known than is here."""
+        return (JobId(job) for (job,) in self._rows("SELECT id FROM jobs WHERE is_noted ORDER BY number"))
+
+    def some(self, most: int) -> list[tuple[JobId, int]]:
+        """Jobs with the revisions of their records: the last that were filed, and as many others."""
+        last = self._one("SELECT coalesce(max(number), 0) FROM jobs")[0]
+        numbers = {*range(last, last - most, -1), *(random.randint(1, max(last, 1)) for _ in range(most))}  # noqa: S311
+        marks = ", ".join("?" * len(numbers))
+        query = f"SELECT id, revision FROM jobs WHERE number IN ({marks})"  # noqa: S608  # marks alone
+        return [(JobId(job), int(revision)) for job, revision in self._rows(query, *numbers)]
+
+    def last_kept(self, most: int) -> list[tuple[str, int]]:
+        """The keys and revisions of the records that were kept last."""
+        return [
+            (key, int(revision))
+            for key, revision in self._rows("SELECT key, revision FROM kept ORDER BY revision DESC LIMIT ?", most)
+        ]
+
+    def kept_revision(self, key: str) -> int:
+        """Of a record of no job; 0 where it is not kept."""
+        found = self._one("SELECT revision FROM kept WHERE job = '' AND key = ?", key)
+        return int(found[0]) if found is not None else 0
+
     # ---- one job ------------------------------------------------------------------------------------------------
 
     def has(self, job: JobId) -> bool:
         return self._may_have(job) and self._one("SELECT 1 FROM jobs WHERE id = ?", job) is not None
 
     def _may_have(self, job: JobId) -> bool:
-        return job in self._known and job not in self._left
+        return job in self._known and job not in self.left
 
     def read(self, job: JobId) -> FiledRow | None:
         if not self._may_have(job):
@@ -200,11 +306,12 @@ class JobIndex:
 
     def place_of(self, execution: ExecutionId) -> str:
         """As ExecutionIndex has it; empty where it is not here."""
-        if execution not in self._known:
+        number = _hash_of(execution)
+        if number not in self._known:
             return ""
         query = "SELECT id, place FROM executions JOIN jobs USING (number) WHERE hash = ?"
-        found = self._one(query, _hash_of(execution))
-        return "" if found is None or JobId(found[0]) in self._left else str(found[1] or found[0])
+        found = self._one(query, number)
+        return "" if found is None or JobId(found[0]) in self.left else str(found[1] or found[0])
 
     # ---- names --------------------------------------------------------------------------------------------------
 
@@ -220,7 +327,7 @@ class JobIndex:
             return None
         query = "SELECT id, revision FROM names WHERE namespace = ? AND name = ? AND revision > 0"
         found = ((JobId(job), int(revision)) for job, revision in self._rows(query, namespace, name))
-        return next((each for each in found if each[0] not in self._left), None)
+        return next((each for each in found if each[0] not in self.left), None)
 
     def of_token(self, namespace: str, token: str) -> JobId | None:
         if token not in self._known:
@@ -229,13 +336,13 @@ class JobIndex:
 
     def _first(self, query: str, *bound: object) -> JobId | None:
         found = (JobId(job) for (job,) in self._rows(query, *bound))
-        return next((job for job in found if job not in self._left), None)
+        return next((job for job in found if job not in self.left), None)
 
     def begun_with(self, text: str) -> list[JobId]:
         """The jobs whose ids begin so."""
         query = "SELECT id FROM jobs WHERE id >= ? AND id < ?"
         found = self._rows(query, text, text + "\U0010ffff")
-        return [JobId(job) for (job,) in found if job not in self._left]
+        return [JobId(job) for (job,) in found if job not in self.left]
 
     # ---- lists --------------------------------------------------------------------------------------------------
 
@@ -246,7 +353,7 @@ class JobIndex:
             query, bound = listing.query(beyond)
             rows = self._rows(query, *bound, wanted)
             for row in map(FiledJob._make, rows):
-                if row.id not in self._left:
+                if row.id not in self.left:
                     yield row
             if len(rows) < wanted:
                 return
@@ -265,15 +372,15 @@ class JobIndex:
         """Jobs that ended no later than `before`, the oldest first; on request those alone that have objects."""
         condition = "AND published" if published else ""
         query = f"SELECT id FROM jobs WHERE modified <= ? {condition} ORDER BY modified, id LIMIT ?"  # noqa: S608
-        found = self._rows(query, before, most + len(self._left))
-        return [JobId(job) for (job,) in found if job not in self._left][:most]
+        found = self._rows(query, before, most + len(self.left))
+        return [JobId(job) for (job,) in found if job not in self.left][:most]
 
     def ids(self) -> Iterator[JobId]:
         """Of all jobs, some of which may come or go meanwhile."""
         beyond = ""
         while True:
             rows = self._rows("SELECT id FROM jobs WHERE id > ? ORDER BY id LIMIT ?", beyond, MORE_ROWS)
-            yield from (JobId(job) for (job,) in rows if job not in self._left)
+            yield from (JobId(job) for (job,) in rows if job not in self.left)
             if not rows:
                 return
             beyond = rows[-1][0]
@@ -284,7 +391,7 @@ class JobIndex:
         last = self._one("SELECT max(number) FROM jobs")
         for number in range(0, (last[0] if last is not None else None) or 0, LOOKED_AT_ONCE):
             rows = self._rows(query, number + 1, number + LOOKED_AT_ONCE, *bound)
-            yield [JobId(job) for (job,) in rows if job not in self._left]
+            yield [JobId(job) for (job,) in rows if job not in self.left]
 
     def all_revisions(self) -> Iterator[tuple[JobId, int, dict[str, int]]]:
         """Of each job that of its record, and those of what follows its id in keys."""
@@ -292,7 +399,7 @@ class JobIndex:
         beyond = ""
         while rows := self._rows(query, beyond, MORE_ROWS):
             for job, revision, revisions in rows:
-                if job not in self._left:
+                if job not in self.left:
                     yield JobId(job), int(revision), _revisions.decode(revisions)
             beyond = rows[-1][0]
 
@@ -305,7 +412,7 @@ class JobIndex:
         beyond = ("", "", "")
         while rows := self._rows(query, *beyond, MORE_ROWS):
             for namespace, name, job, revision in rows:
-                if revision and job not in self._left:
+                if revision and job not in self.left:
                     yield subjects.name_record(namespace, name), int(revision)
             beyond = rows[-1][:3]
 
@@ -314,32 +421,24 @@ class JobIndex:
             return self._file.execute(query, bound).fetchall()
         except UnicodeEncodeError:  # nothing is called by what is no text
             return []
+        except sqlite3.DatabaseError as error:
+            self._forsake(error)
+            raise JobIndexDamaged(self._path, error) from error
+
+    def _forsake(self, error: Exception) -> None:
+        """Have the next process make the file anew, of which something cannot be read."""
+        if not self._is_damaged:
+            self._is_damaged = True
+            _log.error("The index of ended jobs, %s, cannot be read: %s", self._path or IN_MEMORY, error)
+        if self._path is not None:
+            with suppress(OSError):
+                remove(self._path)
 
     def _one(self, query: str, *bound: object) -> Any:
         return next(iter(self._rows(query, *bound)), None)
 
     def __repr__(self) -> str:
         return f"<JobIndex of {self.count} jobs in {self._path or IN_MEMORY}>"
-
-
-def _made(path: Path | None) -> sqlite3.Connection:
-    if path is None:
-        return _with_tables(IN_MEMORY)
-    try:
-        for each in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
-            each.unlink(missing_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # what SQLite adds has the same mode
-        return _with_tables(str(path))
-    except (OSError, sqlite3.Error) as error:
-        raise JobIndexNotWritable(path, error) from error
-
-
-def _with_tables(path: str) -> sqlite3.Connection:
-    file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)  # what is forgotten any thread closes
-    for pragma in PRAGMAS:
-        file.execute(pragma)
-    file.executescript(TABLES)
-    return file
 
 
 def _insert(file: sqlite3.Connection, jobs: Sequence[FoldedJob]) -> None:
@@ -382,6 +481,7 @@ def _row(number: int, job: FoldedJob) -> tuple[object, ...]:
         _encoder.encode(job.labels) if job.labels else None,
         job.revision,
         job.revisions,
+        job.is_noted,
     )
 
 

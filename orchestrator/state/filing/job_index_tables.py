@@ -10,7 +10,7 @@ PRAGMAS = (
     "PRAGMA mmap_size = 0",
     "PRAGMA temp_store = MEMORY",
 )
-"""The file is made anew at each start, so that nothing of it has to survive a power cut. The cache has 8 MiB."""
+"""Nothing of it has to survive a power cut, after which it is made anew. The cache has 8 MiB."""
 
 COLUMNS = "id, namespace, name, created, modified, state, is_schedule, codes, labels"
 """What lists look at."""
@@ -32,7 +32,8 @@ CREATE TABLE jobs (
     codes BLOB,
     labels BLOB,
     revision INTEGER NOT NULL,
-    revisions BLOB NOT NULL
+    revisions BLOB NOT NULL,
+    is_noted INTEGER NOT NULL
 );
 CREATE INDEX jobs_created ON jobs (created, id);
 CREATE INDEX jobs_modified ON jobs (modified, created, id);
@@ -40,6 +41,7 @@ CREATE INDEX jobs_of_namespace ON jobs (namespace, created, id);
 CREATE INDEX jobs_of_namespace_modified ON jobs (namespace, modified, created, id);
 CREATE INDEX jobs_of_namespace_id ON jobs (namespace, id);
 CREATE INDEX jobs_published ON jobs (modified, id) WHERE published;
+CREATE INDEX jobs_noted ON jobs (number) WHERE is_noted;
 CREATE TABLE records (number INTEGER PRIMARY KEY, more BLOB, packed BLOB NOT NULL);
 CREATE TABLE executions (hash INTEGER PRIMARY KEY, number INTEGER NOT NULL, place TEXT);
 CREATE TABLE labels (
@@ -54,12 +56,17 @@ CREATE TABLE tokens (
     namespace TEXT NOT NULL, token TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (namespace, token, id)
 ) WITHOUT ROWID;
 CREATE INDEX tokens_of_job ON tokens (id);
+CREATE TABLE kept (
+    job TEXT NOT NULL, key TEXT NOT NULL, revision INTEGER NOT NULL, record BLOB NOT NULL, PRIMARY KEY (job, key)
+) WITHOUT ROWID;
+CREATE TABLE about (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
 
-INSERT_JOB = "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_JOB = "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_RECORDS = "INSERT INTO records VALUES (?, ?, ?)"
 INSERT_EXECUTION = "INSERT OR REPLACE INTO executions VALUES (?, ?, ?)"
 INSERT_LABEL = "INSERT INTO labels VALUES (?, ?, ?, ?)"
+INSERT_KEPT = "INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?)"
 INSERT_NAME = "INSERT INTO names VALUES (?, ?, ?, ?, ?)"
 INSERT_TOKEN = "INSERT INTO tokens VALUES (?, ?, ?)"  # noqa: S105  # it is a statement
 

@@ -20,7 +20,6 @@ from blockbuster import blockbuster_ctx
 from msgspec.structs import replace
 
 from compute import service
-from compute.processes.mark import boot_id
 from shared.errors import AlreadyRunning
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.capacity import Capacity
@@ -61,6 +60,7 @@ from shared.protocol.nodes.message import Message
 from shared.protocol.signed_url import SignedUrl
 from shared.runtime.aio import background
 from shared.runtime.automatic_labels import with_automatic
+from shared.runtime.durable import boot_id
 from tests.builders import new_assignment
 from tests.nats_bus import Bus
 from tests.node_process import NodeProcess, node_config

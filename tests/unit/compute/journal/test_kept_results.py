@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from compute.journal.entry import Entry, Phase, new_entry
 from compute.journal.journal import Journal
 from compute.journal.kept_results import may_be_torn, sync_results
-from compute.processes.mark import boot_id
+from shared.runtime.durable import boot_id
 from tests.builders import new_assignment, new_task
 
 

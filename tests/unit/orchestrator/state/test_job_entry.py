@@ -118,7 +118,7 @@ def test_a_job_that_cannot_be_packed_stays_as_it_is(params: dict[str, object]) -
 
 
 def test_an_exit_code_beyond_any_bound_keeps_its_own_job_alone_from_being_filed() -> None:
-    model = Model(max_attempts=3)
+    model = Model(max_attempts=3, filed_at_once=AT_ONCE // 2)
     output = RunOutput(exit_code=10**30)
     for number in range(AT_ONCE):
         job = JobId(f"j-{number}")
