@@ -37,7 +37,7 @@ class BadAnswer(ConnectionError):
     """What came is no answer, or not one of which all came. Whether the request was carried out is not known."""
 
 
-class Server(NamedTuple):
+class HttpServer(NamedTuple):
     """Where one listens: at a port, or behind the `socket` of this machine."""
 
     host: str = ""
@@ -49,7 +49,7 @@ class Server(NamedTuple):
 class Address(NamedTuple):
     """A URL, as it is asked for: what the server is called, and what is wanted of it."""
 
-    server: Server
+    server: HttpServer
     called: str
     target: str
 
@@ -70,7 +70,7 @@ def address_of(url: str) -> Address | None:
     scheme, host, port, target = found.groups()
     number = int(port or _PORTS[scheme])
     called = host if number == _PORTS[scheme] else f"{host}:{number}"
-    return Address(Server(host, number, scheme == "https"), called, target)
+    return Address(HttpServer(host, number, scheme == "https"), called, target)
 
 
 def request_head(method: str, called: str, target: str, headers: Mapping[str, str]) -> bytes | None:
@@ -90,12 +90,12 @@ class ShortRequests:
     def __init__(self, trust: ssl.SSLContext | None = None, *, at_once: int = 0) -> None:
         self._trust = trust
         self._at_once = at_once
-        self._pools: dict[Server, _Pool] = {}
+        self._pools: dict[HttpServer, _Pool] = {}
 
     def __repr__(self) -> str:
         return f"<ShortRequests to {len(self._pools)} servers>"
 
-    async def ask(self, server: Server, request: bytes, *, may_repeat: bool, has_body: bool = True) -> ShortAnswer:
+    async def ask(self, server: HttpServer, request: bytes, *, may_repeat: bool, has_body: bool = True) -> ShortAnswer:
         """Raises OSError, of which BadAnswer is one. The caller writes the deadline.
 
         `may_repeat`: it does no harm when it is carried out twice. So it is sent again where a connection ends that was
@@ -117,7 +117,7 @@ class ShortRequests:
 class _Pool:
     """Connections with one server."""
 
-    def __init__(self, server: Server, trust: ssl.SSLContext | None, at_once: int) -> None:
+    def __init__(self, server: HttpServer, trust: ssl.SSLContext | None, at_once: int) -> None:
         self._server = server
         self._trust = trust if server.is_tls else None
         self._free = asyncio.Semaphore(at_once) if at_once else None

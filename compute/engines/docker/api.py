@@ -20,7 +20,7 @@ import msgspec
 
 from compute.engines.docker.facts import EngineFacts, facts_of
 from shared.ids import ExecutionId
-from shared.web.short_requests import Server, ShortRequests, request_head
+from shared.web.short_requests import HttpServer, ShortRequests, request_head
 
 _encoder = msgspec.json.Encoder()
 
@@ -120,7 +120,7 @@ class DockerApi:
         self._connector = aiohttp.UnixConnector(path=str(socket), limit=0)
         self._client = aiodocker.Docker(url="http://engine", connector=self._connector)
         self._short = ShortRequests()
-        self._server = Server(socket=str(socket))
+        self._server = HttpServer(socket=str(socket))
 
     def __repr__(self) -> str:
         return f"<DockerApi {self._socket}>"

@@ -19,7 +19,7 @@ from compute.inputs.objects.get import ObjectPart
 from compute.upload.put import CONNECT_SECONDS
 from shared.protocol.signed_url import SignedUrl
 from shared.runtime.tls.trust import trusting_system
-from shared.web.short_requests import Server, address_of, request_head
+from shared.web.short_requests import HttpServer, address_of, request_head
 
 MOST_BYTES = 64 << 10
 """Of one object."""
@@ -42,7 +42,7 @@ _FOLDED = re.compile(rb"\r\n[ \t]")
 class SmallGet(NamedTuple):
     """What is sent for an object, and how its answer is known."""
 
-    server: Server
+    server: HttpServer
     request: bytes
     size: int
     etag: bytes
@@ -66,7 +66,7 @@ class SmallGets:
 
     def __init__(self, trust: ssl.SSLContext | None = None) -> None:
         self._trust = trust
-        self._pools: dict[Server, _Pool] = {}
+        self._pools: dict[HttpServer, _Pool] = {}
 
     def __repr__(self) -> str:
         return f"<SmallGets from {len(self._pools)} servers>"
@@ -86,7 +86,7 @@ class SmallGets:
         for pool in self._pools.values():
             pool.close()
 
-    async def _pool(self, server: Server) -> "_Pool":
+    async def _pool(self, server: HttpServer) -> "_Pool":
         if server.is_tls and self._trust is None:
             self._trust = await asyncio.to_thread(trusting_system)
         if server not in self._pools:
@@ -121,7 +121,7 @@ class _Asked(NamedTuple):
 class _Pool:
     """Connections with one server."""
 
-    def __init__(self, server: Server, trust: ssl.SSLContext | None) -> None:
+    def __init__(self, server: HttpServer, trust: ssl.SSLContext | None) -> None:
         self._server = server
         self._trust = trust if server.is_tls else None
         self._waiting: deque[_Asked] = deque()

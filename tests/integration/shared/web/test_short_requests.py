@@ -14,7 +14,7 @@ from shared.web import short_requests
 from shared.web.short_requests import (
     Address,
     BadAnswer,
-    Server,
+    HttpServer,
     ShortAnswer,
     ShortRequests,
     address_of,
@@ -36,15 +36,15 @@ class Keeping:
         self.said = list(said)
         self.connections: list[asyncio.StreamWriter] = []
         self.requests: list[bytes] = []
-        self.server = Server()
+        self.server = HttpServer()
 
     @asynccontextmanager
     async def running(self, place: Path | None = None, tls: ssl.SSLContext | None = None) -> AsyncIterator["Keeping"]:
         if place is not None:
-            serving, self.server = await asyncio.start_unix_server(self._serve, place), Server(socket=str(place))
+            serving, self.server = await asyncio.start_unix_server(self._serve, place), HttpServer(socket=str(place))
         else:
             serving = await asyncio.start_server(self._serve, HOST, 0, ssl=tls)
-            self.server = Server(HOST, serving.sockets[0].getsockname()[1], tls is not None)
+            self.server = HttpServer(HOST, serving.sockets[0].getsockname()[1], tls is not None)
         async with serving:
             try:
                 yield self
@@ -71,7 +71,7 @@ def asking(method: str = "GET") -> bytes:
     return head
 
 
-async def asked(server: Server, *, has_body: bool = True) -> ShortAnswer:
+async def asked(server: HttpServer, *, has_body: bool = True) -> ShortAnswer:
     with closing(ShortRequests()) as short:
         async with asyncio.timeout(20):
             return await short.ask(server, asking(), may_repeat=True, has_body=has_body)
@@ -103,12 +103,12 @@ async def test_an_answer_is_understood_however_it_is_cut(said: bytes, body: byte
             await asyncio.sleep(0)
 
     async with OddServer(script).running() as odd:
-        assert (await asked(Server(HOST, odd.port))).body == body
+        assert (await asked(HttpServer(HOST, odd.port))).body == body
 
 
 async def test_names_of_headers_are_in_lower_case_and_what_comes_twice_is_joined() -> None:
     async with OddServer(answer(b"", "ETag:  1 ", "X-A: b", "x-a: c", status=412)).running() as odd:
-        found = await asked(Server(HOST, odd.port))
+        found = await asked(HttpServer(HOST, odd.port))
         assert (found.status, found.headers["etag"], found.headers["x-a"]) == (412, "1", "b, c")
         assert odd.asked[0].target == "/a?b=c"
         assert odd.asked[0].headers == {"host": "host", "x-told": "1"}
@@ -147,7 +147,7 @@ async def test_an_answer_to_head_has_no_body_whatever_length_it_tells() -> None:
 async def test_what_is_no_whole_answer_is_an_error(said: bytes) -> None:
     async with OddServer(said).running() as odd:
         with pytest.raises(BadAnswer):
-            await asked(Server(HOST, odd.port))
+            await asked(HttpServer(HOST, odd.port))
 
 
 async def test_connections_are_kept_and_no_more_are_opened_than_are_allowed(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ async def test_when_cancelled_its_connection_ends() -> None:
 
 
 async def test_a_server_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    for server in (Server(HOST, free_ports(1)[0]), Server(socket=str(tmp_path / "absent"))):
+    for server in (HttpServer(HOST, free_ports(1)[0]), HttpServer(socket=str(tmp_path / "absent"))):
         with pytest.raises(OSError, match=r"Connect|No such file"):
             await asked(server)
 
@@ -223,9 +223,9 @@ def test_over_tls_only_who_is_trusted_is_asked(
 @pytest.mark.parametrize(
     ("url", "address"),
     [
-        ("http://host/a%20b?x=1", Address(Server("host", 80), "host", "/a%20b?x=1")),
-        ("https://host:443/a", Address(Server("host", 443, is_tls=True), "host", "/a")),
-        ("http://host:8333/a", Address(Server("host", 8333), "host:8333", "/a")),
+        ("http://host/a%20b?x=1", Address(HttpServer("host", 80), "host", "/a%20b?x=1")),
+        ("https://host:443/a", Address(HttpServer("host", 443, is_tls=True), "host", "/a")),
+        ("http://host:8333/a", Address(HttpServer("host", 8333), "host:8333", "/a")),
         *(
             (url, None)
             for url in ("http://[::1]/a", "http://me:secret@host/a", "http://host/a b", "http://host/a\r\nb")
