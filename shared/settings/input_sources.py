@@ -11,7 +11,9 @@ from shared.data.loopback_hosts import is_loopback
 from shared.ids import is_safe_id
 from shared.settings.service_urls import is_service_url
 
-ALLOW = "InputSources.Types.S3.Allow"
+_SECTION = "InputSources.Types.S3"
+ALLOW = f"{_SECTION}.Allow"
+PLAIN_TEXT = f"{_SECTION}.PlainText"
 AWS = "aws"
 """As the endpoint of an entry: AWS, where the managed publisher's bucket is elsewhere."""
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
@@ -26,6 +28,10 @@ class S3Inputs(Struct, frozen=True, kw_only=True, rename="pascal"):
             " [NAMESPACE=]s3://BUCKET[/PREFIX][?endpoint=URL&region=REGION]; empty: none. docs/inputs.md explains them."
         ),
     ] = ()
+    plain_text: Annotated[
+        bool,
+        Meta(description="Whether endpoints in that list may be reached by http:// where they are not on loopback."),
+    ] = False
 
 
 class InputTypes(Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -49,6 +55,11 @@ class AllowedPlace(Struct, frozen=True, kw_only=True):
     endpoint: str = ""
     region: str = ""
 
+    @property
+    def is_overheard(self) -> bool:
+        """Whether its endpoint is another machine's, and has no TLS."""
+        return urlsplit(self.endpoint).scheme == "http" and not is_loopback(self.endpoint)
+
     def covers(self, key: str) -> bool:
         """Whether an object of this key, or all whose keys begin so, is in it: `a/b` covers `a/b` and `a/b/c`."""
         if self.prefix.endswith("*"):
@@ -60,10 +71,17 @@ class AllowedPlace(Struct, frozen=True, kw_only=True):
 def input_problems(settings: InputSources) -> Iterator[str]:
     """Each begins with the key."""
     for number, text in enumerate(settings.types.s3.allow):
+        entry = f"{ALLOW}: the entry {number + 1}"
         try:
-            read_place(text)
+            place = read_place(text)
         except ValueError as error:
-            yield f"{ALLOW}: the entry {number + 1} {error}"
+            yield f"{entry} {error}"
+            continue
+        if place.is_overheard and not settings.types.s3.plain_text:
+            yield (
+                f"{entry} has an endpoint by http://, so that whoever is on the way reads the inputs; use https://, or"
+                f" set {PLAIN_TEXT}=true where the network is yours alone"
+            )
 
 
 def read_place(text: str) -> AllowedPlace:
@@ -97,5 +115,3 @@ def _problems(place: AllowedPlace, unknown: dict[str, str]) -> Iterator[str]:
         return
     if not is_service_url(place.endpoint):
         yield "has an endpoint that is not a URL such as https://s3.example.com, without user, path or query"
-    elif urlsplit(place.endpoint).scheme == "http" and not is_loopback(place.endpoint):
-        yield "has an endpoint by http://, so that whoever is on the way reads the inputs; use https://"

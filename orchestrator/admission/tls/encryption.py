@@ -36,6 +36,8 @@ from shared.runtime.tls.trust import (
     trusting_system,
 )
 from shared.settings.config import ApiSettings, Config, Orchestrator
+from shared.settings.input_sources import PLAIN_TEXT as INPUTS_PLAIN_TEXT
+from shared.settings.input_sources import read_place
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 MOST_TOLD = 4
@@ -172,6 +174,11 @@ def _warnings(config: Config, mode: NatsEncryption) -> Iterator[str]:
         yield (
             "Results go over the network without TLS, since Publishers.Types.S3Managed.PlainText is set: whoever is on"
             " the way reads them, and the URLs that they are written and read with."
+        )
+    if any(read_place(each).is_overheard for each in config.input_sources.types.s3.allow):
+        yield (
+            f"Inputs go over the network without TLS, since {INPUTS_PLAIN_TEXT} is set: whoever is on the way reads"
+            " them."
         )
 
 

@@ -35,6 +35,7 @@ from shared.protocol.subjects import node_inbox
 from shared.runtime.aio import background
 from shared.runtime.tls.trust import authorities_as_pem, trusting, trusting_nobody_else
 from shared.settings.config import Config, Nats, Orchestrator
+from shared.settings.input_sources import InputSources, InputTypes, S3Inputs
 from shared.settings.secret import Secret
 from shared.settings.tls.declared import ComputeTls, NatsPlainText, OrchestratorTls
 from tests.integration.running import Running, running_orchestrator
@@ -188,6 +189,19 @@ def test_plain_text_off_loopback_is_warned_of(tmp_path: Path) -> None:
     assert "NATS has no TLS on 0.0.0.0" in warning
     assert prepare(Config(data_dir=tmp_path), authority, now=time.time()).warnings == ()
     assert tls_folder(tmp_path).joinpath("authority.pem").exists()
+
+
+def test_inputs_that_come_in_plain_text_are_warned_of(tmp_path: Path) -> None:
+    authority = read_secret(Secret(new_secret(os.urandom(32), now=time.time())))
+
+    def warned(host: str) -> tuple[str, ...]:
+        s3 = S3Inputs(allow=(f"s3://data?endpoint=http://{host}:9000",), plain_text=True)
+        settings = Config(input_sources=InputSources(types=InputTypes(s3=s3)), data_dir=tmp_path)
+        return prepare(settings, authority, now=time.time()).warnings
+
+    (warning,) = warned("s3.example.com")
+    assert "Inputs go over the network without TLS" in warning
+    assert warned(HOST) == ()
 
 
 def test_servers_of_others_that_are_reached_in_plain_text_are_warned_of(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from shared.errors import ConfigurationInvalid
-from shared.settings.input_sources import ALLOW, AllowedPlace, read_place
+from shared.settings.input_sources import ALLOW, PLAIN_TEXT, AllowedPlace, read_place
 from shared.settings.loading import load
 
 
@@ -46,6 +46,12 @@ def test_what_is_wrong_with_an_entry_is_told_with_the_setting(text: str, why: st
     assert problem.startswith(f"{ALLOW}: the entry 2 ")
     assert why in problem
     assert "word" not in problem
+
+
+def test_an_endpoint_without_tls_is_taken_where_that_is_asked_for() -> None:
+    entry = "s3://data?endpoint=http://s3.example.com"
+    config = load(sets=[f"{ALLOW}={entry}", f"{PLAIN_TEXT}=true"], env={"HOME": "/nowhere"}, default_file=False).config
+    assert config.input_sources.types.s3.allow == (entry,)
 
 
 @pytest.mark.parametrize(
