@@ -2,7 +2,8 @@
 
 Prints its port and serves on loopback until it is killed. Bodies are thrown away inside the kernel (tcp(7), MSG_TRUNC),
 so that what is measured is the sender. It answers as much of S3 as is needed to upload in parts: begin, part, complete
-and HEAD. `GET /total` tells how many bytes have come in bodies of PUT requests.
+and HEAD. A body in chunks it refuses, as Amazon S3 does, unless the path is below `/streamed`. `GET /total` tells how
+many bytes have come in bodies of PUT requests.
 """
 
 import base64
@@ -14,6 +15,7 @@ HOST = "127.0.0.1"
 BUFFER_BYTES = 4 << 20
 MAX_HEAD_BYTES = 64 << 10
 LISTEN_BACKLOG = 128
+STREAMED = "/streamed"
 ETAG = "0" * 32
 _STORED = f'ETag: "{ETAG}-1"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n'
 _XML = '<?xml version="1.0" encoding="UTF-8"?><{0} xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{1}</{0}>'
@@ -80,7 +82,12 @@ class Conversation:
 
     def _answer(self, request: Request) -> bool:
         """Whether another request may follow."""
-        has_length = "content-length" in request.headers and "transfer-encoding" not in request.headers
+        is_chunked = "transfer-encoding" in request.headers
+        has_length = "content-length" in request.headers and not is_chunked
+        if is_chunked and request.path.startswith(STREAMED):
+            self._tally.add(request, self._discard_chunks())
+            self._send("200 OK")
+            return True
         if request.method in {"PUT", "POST"} and not has_length:
             self._send("411 Length Required", close=True)
             return False
@@ -117,6 +124,27 @@ class Conversation:
             if not got:
                 raise ConnectionResetError
             left -= got
+
+    def _discard_chunks(self) -> int:
+        """How many bytes they had."""
+        total = 0
+        while True:
+            while b"\r\n" not in self._ahead:
+                self._ahead += self._more()
+            line, _, self._ahead = self._ahead.partition(b"\r\n")
+            size_bytes = int(line, 16)
+            self._discard(size_bytes)
+            while len(self._ahead) < 2:
+                self._ahead += self._more()
+            self._ahead = self._ahead[2:]
+            if not size_bytes:
+                return total
+            total += size_bytes
+
+    def _more(self) -> bytes:
+        if more := self._connection.recv(MAX_HEAD_BYTES):
+            return more
+        raise ConnectionResetError
 
     def _send(self, status: str, headers: str = "", *, body: str = "", length: int = 0, close: bool = False) -> None:
         headers += "Connection: close\r\n" if close else ""

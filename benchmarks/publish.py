@@ -20,7 +20,7 @@ from benchmarks.tools import Tool, tools
 from shared.ids import ExecutionId
 
 RUNS = 3
-LINKED = (TARPON, f"{TARPON}-fixed", "gzip+rclone")
+LINKED = (TARPON, f"{TARPON}-fixed", "gzip+stream")
 """What publishes over a link, unless something else is wanted."""
 
 MakeSink = Callable[[Path], AbstractContextManager[Sink]]
@@ -34,7 +34,7 @@ def main() -> None:
     for hint in hints(PUBLISHERS):
         tell(hint)
     sinks = {f"link {arguments.link}": _linked(arguments.link)} if arguments.link else SINKS
-    usual = [name for name in LINKED if name in present] if arguments.link else [*present][:-1]
+    usual = LINKED if arguments.link else [name for name in present if name not in LINKED[1:]]
     chosen = [present[name] for name in arguments.tool or usual]
     rows: list[Figures] = []
     for name in arguments.corpus or BUILDERS:

@@ -20,7 +20,10 @@ _UNTAR = 'tar -C "$FOLDER" --no-same-owner'
 
 
 class Rival(msgspec.Struct, frozen=True, kw_only=True):
-    """`shell` finds FOLDER and URL; to publish, also a TEMPORARY file that is not there yet, and rclone's OBJECT."""
+    """`shell` finds FOLDER and URL; to publish, also a TEMPORARY file that is not there yet, and rclone's OBJECT.
+
+    To STREAM_URL goes a body whose size nobody knows, which only the sink that discards takes.
+    """
 
     name: str
     shell: str
@@ -53,9 +56,9 @@ PUBLISHERS = (
         programs=("igzip", "curl"),
     ),
     Rival(
-        name="gzip+rclone",
-        shell=f"{_TAR} | gzip -6 | {_RCLONE}",
-        programs=("rclone",),
+        name="gzip+stream",
+        shell=f'{_TAR} | gzip -6 | curl -q -fsS -H "Expect:" -o /dev/null -T - "$STREAM_URL"',
+        programs=("curl",),
     ),
     Rival(
         name="pigz+rclone",

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.desks import BucketDesk, Desk, DiscardDesk
+from benchmarks.discard_server import STREAMED
 from benchmarks.link import link
 from orchestrator.rules.location import Location
 from orchestrator.s3.bucket import Bucket
@@ -52,7 +53,8 @@ class DiscardSink(Sink):
 
     def variables(self, key: str) -> dict[str, str]:
         keys = Keys("nobody", "nothing")
-        return {"URL": f"{self._base}/bucket/{key}", "OBJECT": f"sink:bucket/{key}"} | _rclone(self._base, keys)
+        urls = {"URL": f"{self._base}/bucket/{key}", "STREAM_URL": f"{self._base}{STREAMED}/{key}"}
+        return urls | {"OBJECT": f"sink:bucket/{key}"} | _rclone(self._base, keys)
 
     @asynccontextmanager
     async def desk(self, key: str) -> AsyncIterator[Desk]:
