@@ -47,6 +47,8 @@ class ArchiveThreads:
         """How many are being made."""
         self.makers = ThreadPoolExecutor(at_once, thread_name_prefix="archive")
         self.compressors = ThreadPoolExecutor(self.compressing, thread_name_prefix="compress")
+        self.digester = ThreadPoolExecutor(1, thread_name_prefix="digest")
+        """One, so that the parts of an archive come in their order."""
 
     def __repr__(self) -> str:
         return f"<ArchiveThreads compressing={self.compressing} level={self.level}>"
@@ -54,21 +56,27 @@ class ArchiveThreads:
     def close(self) -> None:
         self.makers.shutdown()
         self.compressors.shutdown()
+        self.digester.shutdown()
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
     """Consecutive bytes of the archive; numbers begin at 1. All parts but the last one are equally long.
 
-    `sha256` is of the archive up to the end of this part: where it is the same, so is all that was before. `levels`
-    are those of all blocks in it, and perhaps of a few more.
+    `levels` are those of all blocks in it, and perhaps of a few more. `digest` is computed while the next part is made.
     """
 
     number: int
     content: memoryview
     is_last: bool
     crc32: int
-    sha256: bytes
+    digest: "Future[bytes]"
     levels: Told
+
+    async def sha256(self) -> bytes:
+        """Of the archive up to the end of this part: where it is the same, so is all that was before."""
+        if self.digest.done():
+            return self.digest.result()
+        return await asyncio.shield(asyncio.wrap_future(self.digest))
 
     async def md5(self) -> bytes:
         """Computed in a thread. It costs more than all else that is done with the bytes once they are compressed."""
@@ -174,6 +182,49 @@ class _Block(NamedTuple):
     compressed: "Future[CompressedBlock]"
 
 
+class _Made:
+    """What was compressed and is in no part yet. It is copied once, when a part is taken."""
+
+    def __init__(self) -> None:
+        self.size_bytes = 0
+        self._pieces: deque[bytes | memoryview] = deque()
+
+    def add(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self.size_bytes += len(data)
+
+    def put_back(self, data: memoryview) -> None:
+        self._pieces.appendleft(data)
+        self.size_bytes += len(data)
+
+    def take(self, size_bytes: int) -> memoryview:
+        """So much, or all there is."""
+        taken: list[bytes | memoryview] = []
+        left = min(size_bytes, self.size_bytes)
+        self.size_bytes -= left
+        while left:
+            piece = self._pieces.popleft()
+            if len(piece) > left:
+                view = memoryview(piece)
+                self._pieces.appendleft(view[left:])
+                piece = view[:left]
+            taken.append(piece)
+            left -= len(piece)
+        return memoryview(b"".join(taken))
+
+
+class _Digest:
+    """Of an archive as far as it has been made."""
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+
+    def up_to(self, content: memoryview) -> bytes:
+        """With these bytes, which follow those before."""
+        self._sha256.update(content)
+        return self._sha256.copy().digest()
+
+
 class _Maker:
     """The synchronous side: one call makes one part, in whatever thread."""
 
@@ -192,9 +243,8 @@ class _Maker:
         self._compressing: deque[_Block] = deque()
         self._zeros: Future[CompressedBlock] | None = None
         self._member = GzipMember()
-        self._sha256 = hashlib.sha256()
-        self._made = bytearray()
-        """What was compressed and is in no part yet."""
+        self._digest = _Digest()
+        self._made = _Made()
         self._tar_bytes = 0
         self._parts = 0
         self._seconds = 0.0
@@ -207,30 +257,34 @@ class _Maker:
     def next_part(self) -> Part:
         begun = time.monotonic()
         self._fill()
-        content = memoryview(self._made)[: self._part_bytes]
-        self._made = bytearray(memoryview(self._made)[self._part_bytes :])
+        content = self._made.take(self._part_bytes)
         self._parts += 1
-        is_last = self._finished and not self._made
-        self._sha256.update(content)
-        sha256 = self._sha256.copy().digest()
+        is_last = self._finished and not self._made.size_bytes
+        sha256 = self._sha256_up_to(content)
         part = Part(
             number=self._parts,
             content=content,
             is_last=is_last,
             crc32=isal_zlib.crc32(content),
-            sha256=sha256,
+            digest=sha256,
             levels=self._levels.so_far,
         )
+        digest = sha256.result() if is_last else b""
         self._seconds += time.monotonic() - begun
         if is_last:
-            self.summary = self._member.summary(self.tar, sha256=sha256, seconds=self._seconds)
+            self.summary = self._member.summary(self.tar, sha256=digest, seconds=self._seconds)
         return part
+
+    def _sha256_up_to(self, content: memoryview) -> "Future[bytes]":
+        if self._parts == 1 and len(content) < BLOCK_BYTES:
+            return _done(self._digest.up_to(content))
+        return self._threads.digester.submit(self._digest.up_to, content)
 
     def take_back(self, part: Part, part_bytes: int) -> None:
         """Only of the first part, before which there is nothing."""
-        self._made = bytearray(part.content) + self._made
+        self._made.put_back(part.content)
         self._parts = 0
-        self._sha256 = hashlib.sha256()
+        self._digest = _Digest()
         self._part_bytes = part_bytes
 
     def close(self) -> None:
@@ -243,7 +297,7 @@ class _Maker:
 
     def _fill(self) -> None:
         """Go on until there is a part, or the archive is at its end."""
-        while len(self._made) < self._part_bytes and not self._finished and not self.stopping:
+        while self._made.size_bytes < self._part_bytes and not self._finished and not self.stopping:
             self._read_ahead()
             if self._compressing:
                 self._take(self._compressing.popleft())
@@ -268,7 +322,7 @@ class _Maker:
     def _compress(self, raw: bytes) -> "Future[CompressedBlock]":
         level = self._levels.choose(
             packed_bytes=self._parts * self._part_bytes,
-            missing_bytes=self._part_bytes - len(self._made),
+            missing_bytes=self._part_bytes - self._made.size_bytes,
             threads=self._threads.compressing / max(1, self._threads.archives),
         )
         if raw is ZEROS:
@@ -305,7 +359,7 @@ class _Maker:
         self._append(self._member.append(compressed))
 
     def _append(self, data: bytes) -> None:
-        self._made += data
+        self._made.add(data)
 
 
 def _md5(content: memoryview) -> bytes:

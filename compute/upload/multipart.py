@@ -155,7 +155,7 @@ class MultipartUpload:
         if stored is None:
             return False
         if stored.sha256:
-            return stored.sha256 == part.sha256.hex()
+            return stored.sha256 == (await part.sha256()).hex()
         return stored.md5 == (await part.md5()).hex()
 
     async def _send(self, part: Part, asked: asyncio.Task[Urls | None]) -> None:
@@ -178,7 +178,7 @@ class MultipartUpload:
                 stored = StoredPart(
                     number=part.number,
                     md5=md5.hex(),
-                    sha256=part.sha256.hex(),
+                    sha256=(await part.sha256()).hex(),
                     etag=etag,
                     blocks=part.levels.blocks,
                 )
