@@ -4,11 +4,13 @@ import fnmatch
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
 from orchestrator.jobs.history import moment
 from orchestrator.rules.label_selectors import matches, selector
+from orchestrator.state.filing.job_index_tables import LARGEST, SEVERAL_CODES, RowFilter
 from orchestrator.state.job_lists import ListedJob
 from shared.data.decoding import close_match
 from shared.errors import InvalidDuration, InvalidInput
@@ -37,7 +39,27 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     not_zero: bool = False
     since: int = 0
     name: re.Pattern[str] | None = None
+    glob: str = ""
     schedules: bool = False
+
+    @property
+    def of_rows(self) -> RowFilter | None:
+        """As far as it can be told of filed jobs without a look at each; None where that is nothing."""
+        conditions, bound = list[str](), list[Any]()
+        if self.states:
+            conditions.append(f"state IN ({', '.join('?' * len(self.states))})")
+            bound += sorted(state.value for state in self.states)
+        if self.glob and "[" not in self.glob:  # brackets mean something else there
+            conditions.append("name GLOB ?")
+            bound.append(self.glob)
+        if self.schedules:
+            conditions.append("is_schedule")
+        if self.exit_codes or self.not_zero:
+            codes = sorted({code for code in self.exit_codes if 0 <= code <= LARGEST} | {SEVERAL_CODES})
+            some = f"code IN ({', '.join('?' * len(codes))})"
+            conditions.append(f"({some} OR code != 0)" if self.not_zero else some)
+            bound += codes
+        return RowFilter(" AND ".join(conditions), tuple(bound)) if conditions else None
 
     def admits(self, entry: ListedJob) -> bool:
         """All that is looked at is at hand, also of a job that is packed or filed."""
@@ -80,6 +102,7 @@ def job_filter(
         not_zero=any(word.lower() == NOT_ZERO for word in codes),
         since=_since(since, now),
         name=_pattern(name),
+        glob=name,
         schedules=schedules,
     )
 

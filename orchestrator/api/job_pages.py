@@ -121,9 +121,9 @@ def job_page(lists: JobLists, wanted: JobFilter, window: JobWindow) -> tuple[lis
     """The jobs of this part, and the token for what follows; empty where nothing does."""
     found: list[ListedJob] = []
     room, last, shown = window.left or window.limit, None, 0
-    is_by_age = window.key is _created
-    for number, entry in enumerate(_in_order(lists, wanted, window)):
-        if number >= MOST_LOOKED_AT and last is not None and shown >= window.shown:
+    is_by_age, looked_at = window.key is _created, 0
+    for entry in _in_order(lists, wanted, window):
+        if looked_at >= MOST_LOOKED_AT and last is not None and shown >= window.shown:
             return found, window.following(window.key(last), left=room - len(found))
         if is_by_age and window.descending and entry.created < wanted.since:
             break  # and so are all that follow
@@ -135,6 +135,9 @@ def job_page(lists: JobLists, wanted: JobFilter, window: JobWindow) -> tuple[lis
             else:
                 found.append(entry)
         last = entry
+        looked_at += entry.looked_at
+        if entry.looked_at > 1 and looked_at >= MOST_LOOKED_AT and shown >= window.shown:
+            return found, window.following(window.key(entry), left=room - len(found))
     return found, ""
 
 
@@ -156,7 +159,7 @@ def _in_order(lists: JobLists, wanted: JobFilter, window: JobWindow) -> Iterable
     order = BY_ID if window.key is _by_id else MODIFIED
     last = None if after is None else (after.id,) if order is BY_ID else after
     labels = () if _is_apart(wanted) else wanted.labels
-    filed = lists.filed_in(order, wanted.namespaces, labels, newest_first=descending, beyond=last)
+    filed = lists.filed_in(order, wanted.namespaces, labels, newest_first=descending, beyond=last, only=wanted.of_rows)
     return merged(iter(live), filed, window.key, newest_first=descending)
 
 
@@ -170,9 +173,9 @@ def _listed(
 ) -> Iterable[ListedJob]:
     namespaces = wanted.namespaces
     if namespaces is not None and _is_apart(wanted):
-        return lists.of_namespaces(namespaces, newest_first=newest_first, beyond=beyond)
+        return lists.of_namespaces(namespaces, newest_first=newest_first, beyond=beyond, only=wanted.of_rows)
     namespace = ALL_NAMESPACES if namespaces is None else next(iter(namespaces))
-    return lists.in_order(namespace, wanted.labels, newest_first=newest_first, beyond=beyond)
+    return lists.in_order(namespace, wanted.labels, newest_first=newest_first, beyond=beyond, only=wanted.of_rows)
 
 
 def _live(lists: JobLists, wanted: JobFilter) -> Iterable[ListedJob]:

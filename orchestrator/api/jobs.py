@@ -164,18 +164,17 @@ class JobRoutes:
         found, token = job_page(self._model.lists, wanted, window)
         items: list[Any] = []
         size_bytes = 0
-        for number, listed in enumerate(found):
-            if number and number % ITEMS_OF_A_STEP == 0:
+        for begin in range(0, len(found), ITEMS_OF_A_STEP):
+            if begin:
                 await asyncio.sleep(0)  # others have their turn in between
-            entry = self._model.jobs.get(listed.id)
-            if entry is None:  # it was removed meanwhile
-                continue
-            view = msgspec.json.encode(views.job_view(self._model, entry))
-            size_bytes += len(view)
-            if items and size_bytes > MAX_LIST_BYTES:
-                token = window.after_fewer(found, number)
-                break
-            items.append(msgspec.Raw(view))
+            some = [listed.id for listed in found[begin : begin + ITEMS_OF_A_STEP]]
+            for entry in self._model.jobs.some(some):  # but for those that were removed meanwhile
+                view = msgspec.json.encode(views.job_view(self._model, entry))
+                size_bytes += len(view)
+                if items and size_bytes > MAX_LIST_BYTES:
+                    token = window.after_fewer(found, begin + some.index(entry.id))
+                    return answer(rest.ListJobsResponse(next_token=token, items=tuple(items)))
+                items.append(msgspec.Raw(view))
         return answer(rest.ListJobsResponse(next_token=token, items=tuple(items)))
 
     async def get_job(self, request: web.Request) -> web.Response:

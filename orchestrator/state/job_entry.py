@@ -242,6 +242,9 @@ class JobEntry:
         is_plain = self._progress is _PLAIN[self._progress.state] and not self.needs and self.ready_at == 0
         return self._progress.state if is_plain else None
 
+    looked_at = 1
+    """In a list it stands for itself alone (FiledJob)."""
+
     @property
     def listed_state(self) -> JobState:
         """As which it is listed: one that is pending for a reason is queued."""

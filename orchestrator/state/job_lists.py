@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from orchestrator.rules.label_selectors import matches
 from orchestrator.state.filing.job_index import FiledJob, JobIndex
-from orchestrator.state.filing.job_index_tables import CREATED, JobListing, Place
+from orchestrator.state.filing.job_index_tables import CREATED, LOOKED_THROUGH, JobListing, Place, RowFilter
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.sorted_items import Key, SortedItems
 from shared.jobs.namespaces import ALL_NAMESPACES
@@ -26,6 +26,7 @@ _created = attrgetter("created", "id")
 ListedJob = JobEntry | FiledJob
 """What is known of a job at little cost: what filters look at, and what decides its place."""
 
+LEAST_LOOKED_THROUGH = 512
 FEW_LABELLED = 5000
 """Of a label with more filed jobs these are looked for among all others of their namespace."""
 
@@ -90,13 +91,19 @@ class JobLists:
         *,
         newest_first: bool = False,
         beyond: Key | None = None,
+        only: RowFilter | None = None,
+        looked_through: int = 0,
     ) -> Iterator[ListedJob]:
-        """All jobs of which some may be wanted, from those that come after a place on. To be read at once."""
+        """All jobs of which some may be wanted, from those that come after a place on. To be read at once.
+
+        With `only` most filed jobs that are not wanted are left out (JobIndex.listed).
+        """
         live = self.live_in_order(namespace, conditions, newest_first=newest_first, beyond=beyond)
         if not self._filed.count:
             return live
         wanted = None if namespace == ALL_NAMESPACES else namespace
-        listing = JobListing(CREATED, wanted, self._rare_label(conditions), newest_first)
+        through = looked_through or LOOKED_THROUGH
+        listing = JobListing(CREATED, wanted, self._rare_label(conditions), newest_first, only, through)
         return merged(live, self._filed.listed(listing, beyond), _created, newest_first=newest_first)
 
     def live_in_order(
@@ -114,14 +121,19 @@ class JobLists:
         return reversed(found) if newest_first else iter(found)
 
     def of_namespaces(
-        self, namespaces: Collection[str], *, newest_first: bool = False, beyond: Key | None = None
+        self,
+        namespaces: Collection[str],
+        *,
+        newest_first: bool = False,
+        beyond: Key | None = None,
+        only: RowFilter | None = None,
     ) -> Iterator[ListedJob]:
         """The jobs of these namespaces alone, as `in_order`: nothing of another one is even looked at."""
-        known = self.namespaces
+        known = sorted(self.namespaces.intersection(namespaces))
+        share = _share_of(known)
         found = [
-            self.in_order(each, newest_first=newest_first, beyond=beyond)
-            for each in sorted(namespaces)
-            if each in known
+            self.in_order(each, newest_first=newest_first, beyond=beyond, only=only, looked_through=share)
+            for each in known
         ]
         return heapq.merge(*found, key=_created, reverse=newest_first)
 
@@ -133,6 +145,7 @@ class JobLists:
         *,
         newest_first: bool = False,
         beyond: Place | None = None,
+        only: RowFilter | None = None,
     ) -> Iterator[FiledJob]:
         """Filed jobs in any order, from those that come after a place on; None are all namespaces.
 
@@ -147,9 +160,11 @@ class JobLists:
             after = beyond if len(order) > 1 else beyond[0]
             return (each for each in found if (key(each) < after if newest_first else key(each) > after))
         if namespaces is None:
-            return self._filed.listed(JobListing(order, newest_first=newest_first), beyond)
+            return self._filed.listed(JobListing(order, newest_first=newest_first, only=only), beyond)
         known = sorted(each for each in namespaces if each in self._filed.namespaces)
-        lists = [self._filed.listed(JobListing(order, each, newest_first=newest_first), beyond) for each in known]
+        share = _share_of(known)
+        listings = (JobListing(order, each, None, newest_first, only, share) for each in known)
+        lists = [self._filed.listed(listing, beyond) for listing in listings]
         return heapq.merge(*lists, key=attrgetter(*order), reverse=newest_first)
 
     def _rare_label(self, conditions: tuple[Constraint, ...]) -> tuple[str, str] | None:
@@ -167,6 +182,11 @@ class JobLists:
 
     def __repr__(self) -> str:
         return f"<JobLists of {len(self._all)} jobs in memory, {self._filed!r}>"
+
+
+def _share_of(lists: Collection[str]) -> int:
+    """How many filed jobs are looked through at once in each of several lists."""
+    return max(LEAST_LOOKED_THROUGH, LOOKED_THROUGH // max(1, len(lists)))
 
 
 def _is_one(condition: Constraint) -> bool:

@@ -8,7 +8,7 @@ import msgspec
 from orchestrator.rules.job_progress import Progress
 from orchestrator.rules.pinned_needs import PinnedNeed
 from orchestrator.rules.records import ExecutionRecord
-from orchestrator.state.filing.job_index_tables import LARGEST
+from orchestrator.state.filing.job_index_tables import LARGEST, SEVERAL_CODES
 from orchestrator.state.job_entry import JobEntry, plain_progress
 from orchestrator.state.job_records import ExitCodes, JobRecords, tokens_of
 from shared.ids import ExecutionId, JobId
@@ -61,6 +61,7 @@ class FoldedJob(NamedTuple):
     ended_by: int
     state: JobState
     is_schedule: bool
+    code: int | None
     exit_codes: bytes | None
     labels: Mapping[str, str]
     revision: int
@@ -114,6 +115,7 @@ def folded(entry: JobEntry, *, published: bool, tie: Tie) -> FoldedJob | None:
         entry.ended_by,
         entry.progress.state,
         entry.is_schedule,
+        _code_of(entry.exit_codes),
         codes,
         entry.labels,
         entry.revision,
@@ -130,6 +132,13 @@ def folded(entry: JobEntry, *, published: bool, tie: Tie) -> FoldedJob | None:
 
 def states_of(executions: Iterable[ExecutionRecord]) -> list[ExecutionState]:
     return [each.state for each in executions]
+
+
+def _code_of(codes: ExitCodes) -> int | None:
+    """None without any."""
+    if not codes:
+        return None
+    return codes[0][0] if len(codes) == 1 and codes[0][0] <= LARGEST else SEVERAL_CODES
 
 
 def _has_left(execution: ExecutionRecord) -> bool:

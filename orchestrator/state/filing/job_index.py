@@ -10,7 +10,7 @@ import random
 import sqlite3
 import weakref
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +35,7 @@ from orchestrator.state.filing.job_index_tables import (
     INSERT_NAME,
     INSERT_RECORDS,
     INSERT_TOKEN,
+    LARGEST,
     READ,
     JobListing,
     Place,
@@ -80,6 +81,8 @@ class FiledJob(NamedTuple):
     is_schedule: int
     packed_codes: bytes | None
     packed_labels: bytes | None
+    looked_at: int
+    """How many were looked at since the one before, of which this is the last."""
 
     @property
     def listed_state(self) -> JobState:
@@ -103,6 +106,12 @@ class KnownKeys:
     def add(self, key: Hashable) -> None:
         at = hash(key) & (1 << 25) - 1
         self._bits[at >> 3] |= 1 << (at & 7)
+
+    def add_all(self, keys: Iterable[Hashable]) -> None:
+        bits = self._bits
+        for key in keys:
+            at = hash(key) & (1 << 25) - 1
+            bits[at >> 3] |= 1 << (at & 7)
 
     def __contains__(self, key: Hashable) -> bool:
         """Whether it may have been added; it was not where this is false."""
@@ -160,14 +169,11 @@ class JobIndex:
 
     def _know_all(self) -> None:
         """What the file has, so that it need not be asked for what it has not; a second or two for a million jobs."""
-        known = self._known
-        for job, namespace, name in self._file.execute("SELECT id, namespace, name FROM jobs"):
-            known.add(job)
-            known.add((namespace, name))
-        for (execution,) in self._file.execute("SELECT hash FROM executions"):
-            known.add(execution)
-        for (token,) in self._file.execute("SELECT token FROM tokens"):
-            known.add(token)
+        known, file = self._known, self._file
+        known.add_all(job for (job,) in file.execute("SELECT id FROM jobs"))
+        known.add_all(file.execute("SELECT namespace, name FROM names"))
+        known.add_all(execution for (execution,) in file.execute("SELECT hash FROM executions"))
+        known.add_all(token for (token,) in file.execute("SELECT token FROM tokens"))
 
     def adopt(self) -> dict[JobState, int]:
         """Have the jobs that an earlier process has filed; how many there are in each state. Raises JobIndexDamaged."""
@@ -204,7 +210,8 @@ class JobIndex:
         for job in writing.jobs:
             self._count(job.namespace, 1)
             self._known.add(job.id)
-            self._known.add((job.namespace, job.name))
+            if job.name != job.id:
+                self._known.add((job.namespace, job.name))
             for execution, _ in job.executions:
                 self._known.add(_hash_of(execution))
             for token in job.tokens:
@@ -293,6 +300,13 @@ class JobIndex:
         found = self._one(f"SELECT {READ} FROM jobs JOIN records USING (number) WHERE id = ?", job)  # noqa: S608
         return FiledRow._make(found) if found is not None else None
 
+    def read_some(self, jobs: Sequence[JobId]) -> dict[JobId, FiledRow]:
+        """As `read` of each that is here, at less cost."""
+        wanted = [job for job in jobs if self._may_have(job)]
+        marks = ", ".join("?" * len(wanted))
+        query = f"SELECT id, {READ} FROM jobs JOIN records USING (number) WHERE id IN ({marks})"  # noqa: S608
+        return {JobId(job): FiledRow._make(row) for job, *row in self._rows(query, *wanted)}
+
     def revision_of(self, job: JobId, part: str) -> int:
         """Of a record of a job, or of what follows its id in a key; 0 where it is not here."""
         found = None if not self._may_have(job) else self._one("SELECT revision, revisions FROM jobs WHERE id = ?", job)
@@ -347,18 +361,39 @@ class JobIndex:
     # ---- lists --------------------------------------------------------------------------------------------------
 
     def listed(self, listing: JobListing, beyond: Place | None = None) -> Iterator[FiledJob]:
-        """From the job after a place on. To be read at once."""
-        wanted = FIRST_ROWS
+        """From the job after a place on. To be read at once.
+
+        Where few are wanted, some that are not are among them, each after as many as are looked through at once.
+        """
+        if listing.only is None:
+            yield from self._all_listed(listing, beyond)
+            return
         while True:
             query, bound = listing.query(beyond)
+            found = self._one(f"{query} OFFSET ?", *bound, 1, listing.looked_through - 1)
+            last = FiledJob._make(found)._replace(looked_at=listing.looked_through) if found is not None else None
+            until = _place_of(last, listing) if last is not None else _farthest(listing)
+            for row in self._all_listed(listing, beyond, until=until):
+                if last is None or row.id != last.id:
+                    yield row
+            if last is None:
+                return
+            yield last
+            beyond = until
+
+    def _all_listed(
+        self, listing: JobListing, beyond: Place | None, *, until: Place | None = None
+    ) -> Iterator[FiledJob]:
+        wanted = FIRST_ROWS
+        while True:
+            query, bound = listing.query(beyond, until=until)
             rows = self._rows(query, *bound, wanted)
             for row in map(FiledJob._make, rows):
                 if row.id not in self.left:
                     yield row
             if len(rows) < wanted:
                 return
-            last = FiledJob._make(rows[-1])
-            beyond, wanted = tuple(getattr(last, column) for column in listing.order), MORE_ROWS
+            beyond, wanted = _place_of(FiledJob._make(rows[-1]), listing), MORE_ROWS
 
     def count_of_label(self, label: tuple[str, str], most: int) -> int:
         """How many jobs have this label, as far as they are not more than so many."""
@@ -460,6 +495,17 @@ def _insert(file: sqlite3.Connection, jobs: Sequence[FoldedJob]) -> None:
     file.executemany(INSERT_TOKEN, [(job.namespace, token, job.id) for job in jobs for token in job.tokens])
 
 
+def _place_of(job: FiledJob, listing: JobListing) -> Place:
+    return tuple(getattr(job, column) for column in listing.order)
+
+
+def _farthest(listing: JobListing) -> Place:
+    """The place after all others."""
+    if listing.newest_first:
+        return tuple("" if column == "id" else -1 for column in listing.order)
+    return tuple("\U0010ffff" if column == "id" else LARGEST for column in listing.order)
+
+
 def _hash_of(execution: ExecutionId) -> int:
     """A column of numbers takes a sixth of one of ids, which come in no order."""
     return int.from_bytes(hashlib.sha256(execution.encode()).digest()[:8], signed=True)
@@ -477,6 +523,7 @@ def _row(number: int, job: FoldedJob) -> tuple[object, ...]:
         job.ended_by,
         job.state.value,
         job.is_schedule,
+        job.code,
         job.exit_codes,
         _encoder.encode(job.labels) if job.labels else None,
         job.revision,

@@ -29,6 +29,7 @@ CREATE TABLE jobs (
     ended_by INTEGER NOT NULL,
     state TEXT NOT NULL,
     is_schedule INTEGER NOT NULL,
+    code INTEGER,
     codes BLOB,
     labels BLOB,
     revision INTEGER NOT NULL,
@@ -62,7 +63,7 @@ CREATE TABLE kept (
 CREATE TABLE about (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
 
-INSERT_JOB = "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_JOB = "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_RECORDS = "INSERT INTO records VALUES (?, ?, ?)"
 INSERT_EXECUTION = "INSERT OR REPLACE INTO executions VALUES (?, ?, ?)"
 INSERT_LABEL = "INSERT INTO labels VALUES (?, ?, ?, ?)"
@@ -78,6 +79,18 @@ LARGEST = (1 << 63) - 1
 
 Place = tuple[Any, ...]
 
+SEVERAL_CODES = -1
+"""In place of a code, where the tasks of a job have ended with more than one."""
+LOOKED_THROUGH = 16_384
+"""So many jobs are looked through at once for those of a filter: 10 ms or so."""
+
+
+class RowFilter(NamedTuple):
+    """An SQL condition, with what is bound to it. Jobs of which it is not true are not wanted; others may be."""
+
+    condition: str
+    bound: tuple[Any, ...]
+
 
 class JobListing(NamedTuple):
     """Jobs in an order: all, those of a namespace, or those with a label, in order of creation alone."""
@@ -86,9 +99,14 @@ class JobListing(NamedTuple):
     namespace: str | None = None
     label: tuple[str, str] | None = None
     newest_first: bool = False
+    only: RowFilter | None = None
+    looked_through: int = LOOKED_THROUGH
 
-    def query(self, beyond: Place | None) -> tuple[str, list[Any]]:
-        """A statement that ends with how many rows are wanted, and what is bound to it before that."""
+    def query(self, beyond: Place | None, *, until: Place | None = None) -> tuple[str, list[Any]]:
+        """A statement that ends with how many rows are wanted, and what is bound to it before that.
+
+        With `until` only those are given that come no later than this place and that are wanted.
+        """
         columns, order = COLUMNS, ", ".join(self.order)
         table, conditions, bound = "jobs", list[str](), list[Any]()
         if self.label is not None:
@@ -104,7 +122,14 @@ class JobListing(NamedTuple):
             holes = ", ".join("?" * len(self.order))
             conditions.append(f"({order}) {'<' if self.newest_first else '>'} ({holes})")
             bound += [min(each, LARGEST) if isinstance(each, int) else each for each in beyond]
+        if until is not None:
+            holes = ", ".join("?" * len(self.order))
+            conditions.append(f"({order}) {'>=' if self.newest_first else '<='} ({holes})")
+            bound += until
+        if until is not None and self.only is not None:
+            conditions.append(f"({self.only.condition})")
+            bound += self.only.bound
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         falling = " DESC" if self.newest_first else ""
         ordered = ", ".join(each + falling for each in order.split(", "))
-        return f"SELECT {columns} FROM {table} {where} ORDER BY {ordered} LIMIT ?", bound  # noqa: S608  # no text of others
+        return f"SELECT {columns}, 1 FROM {table} {where} ORDER BY {ordered} LIMIT ?", bound  # noqa: S608  # no text of others

@@ -61,6 +61,18 @@ class KnownJobs(Mapping[JobId, JobEntry]):
         self._recent.append(entry)
         return entry
 
+    def some(self, jobs: Sequence[JobId]) -> list[JobEntry]:
+        """Those of them that are there, in this order; at less cost than each by itself, where many are filed."""
+        found: list[JobEntry] = []
+        read = self._index.read_some([job for job in jobs if job not in self.live and job not in self._given])
+        for job in jobs:
+            entry = self.live.get(job) or self._given.get(job)
+            if entry is None and job in read:
+                entry = self._given[job] = unfolded(job, read[job], self._put_away)
+            if entry is not None:
+                found.append(entry)
+        return found
+
     def recent(self, job: JobId) -> JobEntry | None:
         """A filed job, where it need not be read."""
         return self._given.get(job)

@@ -10,14 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from orchestrator.api import job_pages
 from orchestrator.api.job_filters import JobFilter, job_filter
 from orchestrator.api.job_pages import job_page, job_window
 from orchestrator.jobs import views
 from orchestrator.rules.location import Location
 from orchestrator.rules.pinned_needs import PinnedNeed
 from orchestrator.rules.records import NameRecord, Record, Removal, Replaced, SpecRecord
+from orchestrator.state import job_lists
 from orchestrator.state.filing.index_file import JobIndexNotWritable
 from orchestrator.state.filing.job_index import JobIndex
+from orchestrator.state.filing.job_index_tables import BY_ID, MODIFIED, JobListing, RowFilter
 from orchestrator.state.filing.known_jobs import LOOKED_AT_ONCE
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
@@ -344,6 +347,16 @@ def test_those_that_were_filed_or_looked_at_last_stay_in_memory_as_well() -> Non
     assert [model.jobs.recent(job) is not None for job in jobs] == [True, False, False, False, True]
 
 
+def test_some_are_given_as_each_is_by_itself() -> None:
+    model = Model(max_attempts=1, filed_at_once=4)
+    jobs = [whole_job(model, number) for number in range(6)]
+    assert len(model.jobs.live) == 2
+    wanted = [jobs[5], jobs[0], JobId("j-none"), jobs[2]]
+    some = model.jobs.some(wanted)
+    assert [each.id for each in some] == [jobs[5], jobs[0], jobs[2]]
+    assert all(each is model.jobs[each.id] for each in some)
+
+
 def test_who_holds_a_job_sees_what_becomes_of_it_when_it_was_filed() -> None:
     model = filing()
     job = whole_job(model, 1)
@@ -426,3 +439,39 @@ class TestFile:
         model.find_out()
         assert [each.id for each in model.lists.find("*")] == [job]
         assert (model.jobs[job].modified, len(model.jobs), model.endings.count) == (77, 1, 1)
+
+
+class TestFilteredListing:
+    """Of many filed jobs those are read that a filter lets through, and now and then one that tells how far it is."""
+
+    @pytest.mark.parametrize("order", [("created", "id"), MODIFIED, BY_ID])
+    @pytest.mark.parametrize("newest_first", [False, True])
+    def test_those_that_are_wanted_are_there_once_and_in_order(
+        self,
+        order: tuple[str, ...],
+        newest_first: bool,  # noqa: FBT001
+    ) -> None:
+        model = filing()
+        jobs = [whole_job(model, number) for number in range(40)]
+        wanted = [job for job in jobs if job.endswith("3")]
+        only = RowFilter("name GLOB ?", ("name-*3",))
+        listing = JobListing(order, None, None, newest_first, only, looked_through=7)
+        found = list(model.filed.listed(listing))
+        assert [each.id for each in found if each.id in wanted] == wanted[:: -1 if newest_first else 1]
+        milestones = [each for each in found if each.looked_at > 1]
+        assert [each.id for each in milestones] == jobs[:: -1 if newest_first else 1][6::7]
+        assert len(found) == len({*wanted, *(each.id for each in milestones)})
+
+    def test_a_page_ends_where_enough_was_looked_through_and_the_next_goes_on_there(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(job_pages, "MOST_LOOKED_AT", 10)
+        monkeypatch.setattr(job_lists, "LOOKED_THROUGH", 10)
+        model = filing()
+        jobs = [whole_job(model, number) for number in range(12)]
+        wanted = job_filter(namespaces=None, states=["failed"], now=0)
+        found, token = job_page(model.lists, wanted, job_window(sort_by="", descending=False, limit=3, token=""))
+        assert (found, bool(token)) == ([], True)
+        later = job_filter(namespaces=None, states=["completed"], now=0)
+        found, _ = job_page(model.lists, later, job_window(sort_by="", descending=False, limit=3, token=token))
+        assert [each.id for each in found] == jobs[10:]
