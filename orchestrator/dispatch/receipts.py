@@ -1,6 +1,6 @@
 """Receipts: the end of an execution is stored, so its node may forget it and its result.
 
-Receipts that coincide travel together. One that is lost is made good when the node registers the next time.
+Receipts of one moment travel together. One that is lost is made good when the node registers the next time.
 """
 
 import asyncio
@@ -16,6 +16,8 @@ from shared.runtime.aio import begin
 _log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 5.0
+GATHER_SECONDS = 0.1
+"""Receipts of so long travel together: all that waits for one is what the node keeps of an execution."""
 MOST_IN_ONE = 256
 
 
@@ -37,7 +39,10 @@ class Receipts:
 
     async def _deliver(self, node: NodeId) -> None:
         try:
-            while waiting := self._waiting[node]:
+            while self._waiting[node]:
+                if len(self._waiting[node]) < MOST_IN_ONE:
+                    await asyncio.sleep(GATHER_SECONDS)
+                waiting = self._waiting[node]
                 receipt = Receipt(execution_ids=tuple(waiting[:MOST_IN_ONE]))
                 self._waiting[node] = waiting[MOST_IN_ONE:]
                 await self._connection.request(

@@ -23,6 +23,7 @@ LEAST_MEMORY_BYTES = 6 << 20
 RESULT_FOLDER_MODE = 0o777
 """While the task runs, whose user may be any; the folder above it lets no other user of the machine in."""
 HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+HOSTS_NAME = ".hosts"
 NO_NETWORK = "none"
 _HOST = "host"
 _NETWORKS = {"": NO_NETWORK, "default": NO_NETWORK, "none": NO_NETWORK, "host": _HOST, "full": _HOST}
@@ -106,7 +107,7 @@ def _host_config(run: Run, confinement: Confinement, facts: EngineFacts) -> dict
 
 def hosts_file(run: Run) -> Path:
     """One for all containers, none of which can change it."""
-    return run.workspace.root.with_name(".hosts")
+    return run.workspace.root.with_name(HOSTS_NAME)
 
 
 def make_hosts_file(run: Run) -> None:
