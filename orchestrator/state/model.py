@@ -6,7 +6,6 @@ revision once. Nothing here awaits, so that whoever reads sees one consistent st
 
 import asyncio
 from collections.abc import Container, Iterator
-from collections.abc import Set as AbstractSet
 from functools import partial
 
 from orchestrator.rules.attempts import NO_BACKOFF, AttemptBackoff
@@ -382,9 +381,9 @@ class Model:
             namespace, digest = rest.split(".")
             self.data.drop(subjects.namespace_of(namespace), digest)
 
-    def keep_only(self, keys: AbstractSet[str], up_to: int) -> None:
-        """Take in that of all records up to this revision these alone are left: marks of the others may be gone too."""
-        for key in [each for each, revision in self._all_revisions() if revision <= up_to and each not in keys]:
+    def keep_only(self, revisions: Container[int], up_to: int) -> None:
+        """Take in that of all revisions up to this one these alone are left: marks of what is gone may be gone too."""
+        for key in [key for key, each in self._all_revisions() if each <= up_to and each not in revisions]:
             self.forget(key, up_to + 1)
 
     def _all_revisions(self) -> Iterator[tuple[str, int]]:

@@ -40,6 +40,7 @@ from orchestrator.storage.returned_records import ReturnedRecords
 from orchestrator.storage.standstill import Standstill
 from orchestrator.storage.start.reading_progress import ReadingProgress
 from orchestrator.storage.start.saved_state import SavedState, StreamNow, stream_now
+from orchestrator.storage.start.seen_revisions import SeenRevisions
 from orchestrator.storage.streams import set_up_streams
 from shared.errors import MessagingFull, MessagingUnavailable, MessagingUnfit, NotReady, RevisionConflict, Unavailable
 from shared.messaging.transport import Connection
@@ -387,7 +388,7 @@ class Store:
     async def _feed(self, target: int) -> None:
         """Take what is stored, of which `target` is the last, and what comes after it, until the feed breaks off."""
         was_away = self._watched > 0 and not 0 <= time.time() - self._current_at <= self._away_seconds
-        found: set[str] | None = set() if was_away else None
+        found = SeenRevisions() if was_away else None
         horizon = Horizon(self.model, after=0 if was_away else self.model.news.settled)
         doubt = asyncio.Event()
 
@@ -396,9 +397,9 @@ class Store:
             self._followed_until = max(self._followed_until, at.stored_at / 1e9)
             key = message.subject.removeprefix(_PREFIX)
             is_gone = self._is_mark(key, message, at)
-            if found is not None and not is_gone:
-                found.add(key)
             self._intake.take(key, None if is_gone else message.data, sequence)
+            if found is not None and not is_gone:
+                found.add(self.model.revision_of(key) if self._intake.is_unread(key) else sequence)
             self._reached(sequence, at.stored_at)
             horizon.pass_over(key, sequence)
             if not self.ready.is_set():

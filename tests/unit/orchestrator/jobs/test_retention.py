@@ -15,6 +15,7 @@ from orchestrator.s3.locations import Locations
 from orchestrator.state.by_instant import ByInstant
 from orchestrator.state.ended_jobs import VERSIONS_KEPT
 from orchestrator.state.model import Model
+from orchestrator.storage.start.seen_revisions import SeenRevisions
 from orchestrator.storage.store import Store
 from shared.ids import JobId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
@@ -240,8 +241,10 @@ class TestForgetting:
     def test_reading_everything_again_forgets_what_is_not_there(self) -> None:
         fed = Fed()
         gone, kept = fed.job("j-1"), fed.job("j-2")
-        keys = {*fed.model.stored_parts(kept), subjects.job_record(kept)}
-        fed.model.keep_only(keys, fed.revision)
+        left = SeenRevisions()
+        for key in (*fed.model.stored_parts(kept), subjects.job_record(kept)):
+            left.add(fed.model.revision_of(key))
+        fed.model.keep_only(left, fed.revision)
         assert list(fed.model.jobs) == [kept]
         assert gone not in fed.model._entries
 
