@@ -19,8 +19,11 @@ _SHARE = 0.7
 _HELD_BLOCKS = 4
 """So many have a level before there is a higher one."""
 _LEAST_SECONDS, _MARK_SECONDS, _WINDOW_SECONDS = 0.03, 0.05, 1.0
-_LEAST_BUSY = 0.5
-"""Of its time, a thread that compresses has less of a processor where others want them too."""
+_LEAST_FAST, _LEAST_SLOW = 0.5, 0.75
+"""Of its time, a thread that compresses has less of a processor where others want them too. At the fastest level it
+waits for Python's lock as well."""
+_FORGOTTEN_BLOCKS = 64
+"""After so many at the fastest level it is tried again whether others want the processors still."""
 _KEPT = 0.95
 _NEWEST = 0.3
 
@@ -40,6 +43,21 @@ class Told(NamedTuple):
 
 
 NOTHING_TOLD = Told(0, ())
+
+
+class _Share:
+    """Of the time of threads, that for which they had a processor."""
+
+    def __init__(self) -> None:
+        self._seconds = self._processor_seconds = 0.0
+
+    @property
+    def of_time(self) -> float:
+        return self._processor_seconds / self._seconds if self._seconds else 1.0
+
+    def add(self, seconds: float, processor_seconds: float) -> None:
+        self._seconds = _KEPT * self._seconds + seconds
+        self._processor_seconds = _KEPT * self._processor_seconds + processor_seconds
 
 
 class Levels:
@@ -63,8 +81,9 @@ class Levels:
         self._sent = sent
         self._clock = clock
         self._rates: dict[int, float] = {}
-        self._seconds = self._processor_seconds = 0.0
-        """Of the last blocks."""
+        self._fast, self._slow = _Share(), _Share()
+        """Of the last blocks, at the fastest level and at others."""
+        self._fast_in_a_row = 0
         self._marks: deque[tuple[float, int]] = deque()
 
     def __repr__(self) -> str:
@@ -92,8 +111,12 @@ class Levels:
             rate = size_bytes / seconds
             known = self._rates.get(level, rate)
             self._rates[level] = known + _NEWEST * (rate - known)
-            self._seconds = _KEPT * self._seconds + seconds
-            self._processor_seconds = _KEPT * self._processor_seconds + processor_seconds
+            is_slow = level != self._rungs[0]
+            self._fast_in_a_row = 0 if is_slow else self._fast_in_a_row + 1
+            if self._fast_in_a_row == _FORGOTTEN_BLOCKS:
+                self._slow = _Share()
+            share = self._slow if is_slow else self._fast
+            share.add(seconds, processor_seconds)
 
     @property
     def _held(self) -> int:
@@ -107,7 +130,7 @@ class Levels:
 
     def _wanted(self, packed_bytes: int, missing_bytes: int, threads: float) -> int:
         seconds = _SHARE * self._seconds_to_send(packed_bytes)
-        is_idle = self._processor_seconds >= _LEAST_BUSY * self._seconds
+        is_idle = self._fast.of_time >= _LEAST_FAST and self._slow.of_time >= _LEAST_SLOW
         if not seconds or not is_idle or self._rungs[0] not in self._rates:
             return self._rungs[0]
         fitting = (level for level in self._rungs if missing_bytes / (threads * self._rate(level)) <= seconds)

@@ -183,34 +183,51 @@ class _Block(NamedTuple):
 
 
 class _Made:
-    """What was compressed and is in no part yet. It is copied once, when a part is taken."""
+    """What was compressed and is in no part yet. It is copied once, into the buffer of the part that it will be in."""
 
-    def __init__(self) -> None:
+    def __init__(self, part_bytes: int) -> None:
         self.size_bytes = 0
+        self.part_bytes = part_bytes
         self._pieces: deque[bytes | memoryview] = deque()
+        self._buffer = bytearray()
+        self._filled = 0
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: bytes | memoryview) -> None:
         self._pieces.append(data)
         self.size_bytes += len(data)
+        if self.size_bytes > BLOCK_BYTES:  # most results are less, and need no buffer
+            self._fill()
 
-    def put_back(self, data: memoryview) -> None:
-        self._pieces.appendleft(data)
-        self.size_bytes += len(data)
+    def take(self) -> memoryview:
+        """A part, or all there is."""
+        if self.size_bytes > BLOCK_BYTES:
+            self._fill()
+        else:
+            self._buffer, self._filled = bytearray(b"".join(self._pieces)), self.size_bytes
+            self._pieces.clear()
+        content = memoryview(self._buffer)[: self._filled]
+        self.size_bytes -= self._filled
+        self._buffer, self._filled = bytearray(), 0
+        return content
 
-    def take(self, size_bytes: int) -> memoryview:
-        """So much, or all there is."""
-        taken: list[bytes | memoryview] = []
-        left = min(size_bytes, self.size_bytes)
-        self.size_bytes -= left
-        while left:
-            piece = self._pieces.popleft()
-            if len(piece) > left:
-                view = memoryview(piece)
-                self._pieces.appendleft(view[left:])
-                piece = view[:left]
-            taken.append(piece)
-            left -= len(piece)
-        return memoryview(b"".join(taken))
+    def put_back(self, content: memoryview, part_bytes: int) -> None:
+        """What was taken last, of which there is to be more."""
+        self.part_bytes = part_bytes
+        self.size_bytes += len(content)
+        self._pieces.appendleft(content)
+        self._fill()
+
+    def _fill(self) -> None:
+        if not self._buffer:
+            self._buffer = bytearray(self.part_bytes)
+        while self._pieces and self._filled < self.part_bytes:
+            piece = memoryview(self._pieces.popleft())
+            end = min(self._filled + len(piece), self.part_bytes)
+            taken = end - self._filled
+            self._buffer[self._filled : end] = piece[:taken]
+            self._filled = end
+            if taken < len(piece):
+                self._pieces.appendleft(piece[taken:])
 
 
 class _Digest:
@@ -244,7 +261,7 @@ class _Maker:
         self._zeros: Future[CompressedBlock] | None = None
         self._member = GzipMember()
         self._digest = _Digest()
-        self._made = _Made()
+        self._made = _Made(part_bytes)
         self._tar_bytes = 0
         self._parts = 0
         self._seconds = 0.0
@@ -257,7 +274,7 @@ class _Maker:
     def next_part(self) -> Part:
         begun = time.monotonic()
         self._fill()
-        content = self._made.take(self._part_bytes)
+        content = self._made.take()
         self._parts += 1
         is_last = self._finished and not self._made.size_bytes
         sha256 = self._sha256_up_to(content)
@@ -282,7 +299,7 @@ class _Maker:
 
     def take_back(self, part: Part, part_bytes: int) -> None:
         """Only of the first part, before which there is nothing."""
-        self._made.put_back(part.content)
+        self._made.put_back(part.content, part_bytes)
         self._parts = 0
         self._digest = _Digest()
         self._part_bytes = part_bytes

@@ -329,13 +329,13 @@ async def test_a_node_of_an_earlier_version_begins_anew_where_it_finds_checksums
 
 
 async def test_a_journal_of_an_earlier_version_is_gone_on_with(large: Publishing) -> None:
-    large.bucket.compares_checksums = False
+    large.bucket.compares_checksums = large.uploading.adapts = False
     await interrupted(large, 2, 5)
     first, *parts = [msgspec.json.decode(line) for line in (large.scratch / FILE).read_bytes().splitlines()]
     for part in parts:
-        del part["sha256"]
+        del part["sha256"], part["blocks"]
     (large.scratch / FILE).write_bytes(msgspec.json.Encoder().encode_lines([first, *parts]))
-    large.bucket.compares_checksums = True
+    large.bucket.compares_checksums = large.uploading.adapts = True
     await large.published()
     assert {seen.part for seen in large.s3.of(Kind.PART)} == {2, 5}
 
@@ -380,7 +380,7 @@ async def test_after_an_interruption_each_block_has_the_level_that_it_had(
     journal = UploadJournal(large.scratch)
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         task = group.create_task(large.upload().run(), name="upload")
-        await eventually(lambda: (read := journal.read()) is not None and {1, 3, 4} <= read.parts.keys())
+        await eventually(lambda: (read := journal.read()) and {1, 3, 4} <= read.parts.keys(), within=25)
         task.cancel()
     large.s3.seen.clear()
     large.s3.forget_plans()

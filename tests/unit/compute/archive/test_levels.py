@@ -24,14 +24,14 @@ class Link:
         return Levels(2, told=told, sent=lambda: int(self.sent), clock=lambda: self.now)
 
 
-def chosen(levels: Levels, link: Link, *, blocks: int, busy: float = 1.0, each: float = 0.01) -> list[int]:
+def chosen(levels: Levels, link: Link, *, blocks: int, busy: float = 1.0) -> list[int]:
     """Of so many blocks, one every hundredth of a second, of which each is compressed at 30 MiB a second at level 2."""
     found = []
     for _ in range(blocks):
         level = levels.choose(packed_bytes=link.ready, missing_bytes=8 * MIB, threads=2)
         seconds = {2: 1, 3: 2.5, 6: 14, 9: 60}[level] * 0.3 / 30
         levels.learn(level, int(0.3 * MIB), seconds=seconds, processor_seconds=busy * seconds)
-        link.wait(each)
+        link.wait(0.01)
         found.append(level)
     return found
 
@@ -55,6 +55,14 @@ def test_nothing_is_made_slower_before_the_link_is_known() -> None:
 def test_where_others_want_the_processors_they_get_them() -> None:
     link = Link(2e6)
     assert set(chosen(link.levels(), link, blocks=50, busy=0.3)) == {2}
+
+
+def test_others_that_want_the_processors_later_get_them_and_are_asked_again_after_a_while() -> None:
+    link = Link(1e6)
+    levels = link.levels()
+    assert chosen(levels, link, blocks=20)[-1] > 2
+    assert chosen(levels, link, blocks=60, busy=0.6)[-1] == 2
+    assert max(chosen(levels, link, blocks=80)) > 2
 
 
 def test_when_the_link_has_caught_up_blocks_get_the_fastest_level_again() -> None:
