@@ -10,7 +10,6 @@ from operator import attrgetter
 from orchestrator.audit.events import ActorKind, AuditEvent
 from orchestrator.jobs.execution_names import named_execution
 from orchestrator.jobs.versions import version_of
-from orchestrator.rules.attempts import has_failed_by_exit_code
 from orchestrator.rules.records import ExecutionRecord, about_execution
 from orchestrator.s3 import saved_names
 from orchestrator.s3.locations import Locations
@@ -159,6 +158,6 @@ async def _item(record: ExecutionRecord, locations: Locations, name: str) -> Res
             etag=record.result.etag,
             **shown(record.result, rest.ResultParams),
             index_url=index.url if index is not None else "",
-            exit_code=record.output.exit_code if has_failed_by_exit_code(record) and record.output else 0,
+            exit_code=record.output.exit_code if record.output else 0,
         ),
     )

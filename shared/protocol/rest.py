@@ -313,7 +313,10 @@ class SourceSpec(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class ResultParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """How to fetch one result, and how to tell that it is whole. The URL is a credential and never shown."""
+    """How to fetch one result, and how to tell that it is whole. The URL is a credential and never shown.
+
+    `exit_code` is that with which the task ended; whether its job takes that for a failure says `FailOnExitCode`.
+    """
 
     pre_signed_url: str = field(name="PreSignedURL")
     expires_at: datetime | None = None
@@ -336,7 +339,6 @@ class ResultParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     left_out_count: int = 0
     """Entries whose content is not in the result as the task wrote it: the result is not whole."""
     exit_code: int = 0
-    """By which the task has failed, where its job takes that for a failure (FailOnExitCode)."""
 
     def __repr__(self) -> str:
         return f"<ResultParams {self.source_spec.bucket}/{self.source_spec.key}, {self.size} bytes>"

@@ -148,12 +148,19 @@ async def get_results(
         size_bytes=progress.total_bytes,
         files=getting.files,
         left_out_count=sum(each.left_out_count for each in results),
-        exit_codes={each.partition_index: each.exit_code for each in results if each.exit_code},
+        exit_codes=_failed(view, results),
         parts=view.count or 1,
         without_result=lacking,
         have_completed=bool(lacking) and view.state.state_type == JobState.COMPLETED,
         oddities=getting.oddities,
     )
+
+
+def _failed(view: JobView, results: Sequence[ResultParams]) -> dict[int, int]:
+    """The exit codes of parts whose job takes these for failures."""
+    if not view.tasks or not view.task.fail_on_exit_code:
+        return {}
+    return {each.partition_index: each.exit_code for each in results if each.exit_code}
 
 
 def _without_result(view: JobView, results: Sequence[ResultParams]) -> tuple[int, ...]:

@@ -115,6 +115,21 @@ async def test_another_orchestrator_goes_on_counting_and_knows_why_a_result_is_b
         assert earlier["Params"]["ExitCode"] == 3, "that of an earlier attempt is there for who asks for it"
 
 
+async def test_the_result_of_a_job_that_completed_has_the_exit_code_of_its_task(
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        running_orchestrator(tmp_path, s3_server, monkeypatch) as running,
+        running.node("n-1") as node,
+    ):
+        await node.register()
+        job = await running.submit(Tasks=[task(publisher="s3managed", FailOnExitCode=False, Retries={})])
+        await publish(running, node, await end_next(node, 3), ARCHIVE)
+        await running.wait_state(job, "Completed")
+        (result,) = (await running.api(f"/jobs/{job}/results"))["Items"]
+        assert result["Params"]["ExitCode"] == 3
+
+
 async def test_the_time_of_the_job_ends_its_retries(
     tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -613,6 +613,16 @@ async def test_a_result_that_is_not_whole_is_told_and_strict_gives_its_own_exit_
     assert fetched.left_out_count == 3
 
 
+@pytest.mark.parametrize(("fails", "told"), [(False, {}), (True, {0: 3})], ids=["no failure", "a failure"])
+async def test_an_exit_code_is_told_as_a_failure_only_where_its_job_says_so(
+    parts: list[Stored], tmp_path: Path, *, fails: bool, told: dict[int, int]
+) -> None:
+    view = replace(VIEW, tasks=(replace(VIEW.task, fail_on_exit_code=fails),))
+    async with offering(lambda: [replace(each, exit_code=3) for each in params(parts[:1])], view) as client:
+        fetched = await get_results(client, JOB, paths=["stdout"], output_dir=tmp_path)
+    assert fetched.exit_codes == told
+
+
 @pytest.mark.parametrize("paths", [(), ("notes/*",)], ids=["all", "paths"])
 async def test_attributes_come_with_all_of_a_result_and_with_a_part_of_it(
     s3_server: S3Server, bucket: str, tmp_path: Path, paths: tuple[str, ...]
