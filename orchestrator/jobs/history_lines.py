@@ -14,6 +14,8 @@ from shared.jobs.states import JobState
 from shared.protocol.execution_lines import RUNNING, RUNNING_ON, TASK_ENDED
 
 _BEGINNINGS = (RUNNING_ON, TASK_ENDED)
+_ENDS = {JobState.STOPPED: "Nothing of it runs any more"}
+"""That it was stopped is an event of its own."""
 _RUNS = {"NewState": str(JobState.RUNNING)}
 
 
@@ -158,5 +160,5 @@ def _end(entry: JobEntry, at: int) -> Event:
     state, message = entry.progress.state, entry.progress.message
     details = {"NewState": str(state)} | ({"IsError": "true"} if state is JobState.FAILED else {})
     tells = state is JobState.FAILED and not entry.job.failure  # which is an event of its own
-    text = f"Job {state.lower()}: {message}" if tells else f"Job {state.lower()}"
+    text = f"Job {state.lower()}: {message}" if tells else _ENDS.get(state, f"Job {state.lower()}")
     return Event(time=at, topic="State Update", message=text, details=details)

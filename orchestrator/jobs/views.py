@@ -322,9 +322,11 @@ def _told(entry: JobEntry, line: HistoryLine) -> dict[str, Any]:
     number, about, event = line
     at, details = instant(event.time), event.details
     kind, version, execution = rest.JOB_LEVEL, about, ""
+    partition: int | UnsetType = UNSET
     if not isinstance(about, int):
         details = {**details, "NodeID": about.node_id}
         kind, version, execution = rest.EXECUTION_LEVEL, about.job_version, about.id
+        partition = about.partition
     return {
         "seq_num": number,
         "job_id": entry.id,
@@ -332,6 +334,7 @@ def _told(entry: JobEntry, line: HistoryLine) -> dict[str, Any]:
         "type": kind,
         "job_version": version,
         "execution_id": execution,
+        "partition_index": partition,
         "event": EventView(message=event.message, topic=event.topic, timestamp=at, details=details),
     }
 

@@ -35,6 +35,7 @@ from shared.ids import ExecutionId
 from shared.jobs.states import ExecutionState, FailureReason, check_transition
 from shared.protocol.execution_lines import (
     ENDING,
+    FAILED,
     PREPARING,
     PUBLISHED,
     PUBLISHING,
@@ -43,6 +44,7 @@ from shared.protocol.execution_lines import (
     SCHEDULING,
     TASK_ENDED,
     THEN_PUBLISHES,
+    YET_PUBLISHED,
 )
 from shared.protocol.messages import (
     MAX_RUN_OUTPUT_BYTES,
@@ -81,11 +83,16 @@ def placed(
         node_id=placement.node_id,
         resources=placement.resources,
         location=location,
-        events=with_event((), Event(time=now, topic=SCHEDULING, message=f"Placed on node {placement.node_id}")),
+        events=with_event((), Event(time=now, topic=SCHEDULING, message=_placed_text(placement))),
         create_time=now,
         modify_time=now,
     )
     return ExecutionStep(record, Outcome.MOVED, (OfferExecution(record),))
+
+
+def _placed_text(placement: Placement) -> str:
+    which = f", attempt {placement.attempt + 1}" if placement.attempt else ""
+    return f"Placed on node {placement.node_id}{which}"
 
 
 def transition(record: ExecutionRecord, event: ExecutionEvent, *, now: int) -> ExecutionStep:
@@ -174,7 +181,8 @@ def _after_end(record: ExecutionRecord, fact: TaskEnded, told: FactTold, now: in
     if told.publishes:
         state, message, details = ExecutionState.PUBLISHING, f"{ended}{THEN_PUBLISHES}", None
     elif failure is not None:
-        state, message, details = ExecutionState.FAILED, ended, _exit_details(failure, fact.output.exit_code)
+        details = _exit_details(failure, fact.output.exit_code)
+        state, message = ExecutionState.FAILED, _failed_text(failure)
     else:
         state, message, details = ExecutionState.COMPLETED, ended, None
     after = msgspec.structs.replace(
@@ -194,11 +202,13 @@ def _after_publishing(
         return ExecutionStep(record, Outcome.EARLY)
     if told.result is None:
         return ExecutionStep(record, Outcome.UNVERIFIED)
-    message = f"{PUBLISHED}, {fact.size_bytes:,} bytes, {fact.entries:,} entries"
+    what = f"{fact.size_bytes:,} bytes, {fact.entries:,} entries"
     if record.failure is None:
+        message = f"{PUBLISHED}, {what}"
         after = _moved(record, ExecutionState.COMPLETED, now, at=at, topic=PUBLISHING, message=message)
     else:
-        message, details = f"{message}. {record.failure.detail}", _exit_details(record.failure, _exit_code(record))
+        message = f"{_failed_text(record.failure)}{YET_PUBLISHED}{what}"
+        details = _exit_details(record.failure, _exit_code(record))
         after = _moved(record, ExecutionState.FAILED, now, at=at, topic=PUBLISHING, message=message, details=details)
     return _ended_by_its_node(msgspec.structs.replace(after, result=told.result))
 
@@ -301,7 +311,8 @@ def _without_result(record: ExecutionRecord, problem: str, now: int, *, at: int 
     detail = f"{record.failure.detail} Its result was not published: {problem}"[:MAX_DETAIL]
     failure = msgspec.structs.replace(record.failure, detail=detail)
     details = _exit_details(failure, _exit_code(record))
-    after = _moved(record, ExecutionState.FAILED, now, at=at, topic=topic, message=detail, details=details)
+    message = _failed_text(failure)
+    after = _moved(record, ExecutionState.FAILED, now, at=at, topic=topic, message=message, details=details)
     return msgspec.structs.replace(after, failure=failure)
 
 
@@ -351,6 +362,11 @@ def _bounded(output: RunOutput) -> RunOutput:
 
 def _failure_details(reason: str, *, retryable: bool) -> dict[str, str]:
     return {"IsError": "true", "ErrorCode": reason, "Retryable": str(retryable).lower()}
+
+
+def _failed_text(failure: Failure) -> str:
+    """Of a task that has failed by its exit code."""
+    return f"{FAILED}{failure.detail[:1].lower()}{failure.detail[1:].removesuffix('.')}"
 
 
 def _exit_details(failure: Failure, exit_code: int) -> dict[str, str]:

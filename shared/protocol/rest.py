@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
-from msgspec import field
+from msgspec import UNSET, UnsetType, field
 
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Job, JobView
@@ -151,6 +151,8 @@ class HistoryItem(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     job_id: str = field(name="JobID")
     job_version: int = 1
     execution_id: str = field(name="ExecutionID", default="")
+    partition_index: int | UnsetType = UNSET
+    """Of the execution; absent where it is about the job, and from a server of an earlier version."""
     event: EventView
     time: datetime
 

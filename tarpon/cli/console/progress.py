@@ -8,45 +8,55 @@ from collections import deque
 from datetime import UTC, datetime, timedelta
 
 import click
+from msgspec import UNSET
 
 from shared.data.plain_text import one_line, printable
 from shared.ids import short
 from shared.protocol.rest import HistoryItem
 from tarpon.cli.console.output import moment, size
 
-_LAYOUT = "{:<8}  {:<10}  {:<20}  {}"
+_LAYOUT = "{:<8}  {:<10}  {}{:<20}  {}"
 _INDENT = 8 + 2 + 10 + 2 + 20 + 2
+_PART = "{:<4}  "
 _LEAST_TEXT = 30
 _DRAW_SECONDS = 0.2
 _PACE_SECONDS = 5.0
 
 
-def heading() -> str:
-    return _LAYOUT.format("TIME", "EXEC. ID", "TOPIC", "EVENT")
+def heading(*, with_parts: bool = False) -> str:
+    return _LAYOUT.format("TIME", "EXEC. ID", _PART.format("PART") if with_parts else "", "TOPIC", "EVENT")
 
 
-def event_line(item: HistoryItem, *, now: datetime, width: int = 0) -> str:
-    """One event, wrapped to `width` columns unless that is 0."""
+def event_line(item: HistoryItem, *, now: datetime, width: int = 0, with_parts: bool = False) -> str:
+    """One event, wrapped to `width` columns unless that is 0; `with_parts` is under such a heading."""
+    part = _PART.format(part_of(item)) if with_parts else ""
+    indent = _INDENT + len(part)
     message = " ".join(printable(item.event.message).split())
     if width:
-        lines = textwrap.wrap(message, max(_LEAST_TEXT, width - _INDENT)) or [""]
-        message = f"\n{' ' * _INDENT}".join(lines)
+        lines = textwrap.wrap(message, max(_LEAST_TEXT, width - indent)) or [""]
+        message = f"\n{' ' * indent}".join(lines)
     when = moment(item.event.timestamp, now)
-    return _LAYOUT.format(when, short(item.execution_id), one_line(item.event.topic), message).rstrip()
+    return _LAYOUT.format(when, short(item.execution_id), part, one_line(item.event.topic), message).rstrip()
+
+
+def part_of(item: HistoryItem) -> str:
+    """Empty where it is about the job, or an earlier server did not say."""
+    return "" if item.partition_index is UNSET else str(item.partition_index)
 
 
 class EventLines:
     """Writes events to stderr as they come, with a heading before the first."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_parts: bool) -> None:
         self._begun = False
+        self._with_parts = with_parts
 
     def write(self, item: HistoryItem) -> None:
         if not self._begun:
-            click.echo(click.style(heading(), bold=True), err=True)
+            click.echo(click.style(heading(with_parts=self._with_parts), bold=True), err=True)
             self._begun = True
         width = shutil.get_terminal_size().columns if sys.stderr.isatty() else 0
-        line = event_line(item, now=datetime.now(UTC), width=width)
+        line = event_line(item, now=datetime.now(UTC), width=width, with_parts=self._with_parts)
         click.echo(click.style(line, fg="red") if item.event.is_error else line, err=True)
 
 

@@ -1,12 +1,12 @@
 """Text of jobs and their executions in tables and in `tarpon job describe`."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from shared.data.plain_text import printable
+from shared.data.plain_text import one_line, printable
 from shared.ids import short
 from shared.jobs.spec import WAITS_FOR, ChainLink, ChainView, JobView
-from shared.jobs.states import DesiredState
+from shared.jobs.states import DesiredState, JobState
 from shared.protocol.published_facts import PublishedParams
 from shared.protocol.rest import (
     ExecutionView,
@@ -16,7 +16,7 @@ from shared.protocol.rest import (
     desired_state_number,
 )
 from tarpon.cli.console.output import from_nanoseconds, lasting, moment, pairs, size, table, terminal_width
-from tarpon.cli.console.progress import event_line, heading
+from tarpon.cli.console.progress import event_line, heading, part_of
 from tarpon.cli.display.shown_executions import ShownExecutions
 
 SHOWN_WARNINGS = 3
@@ -114,9 +114,17 @@ def _doing(execution: ExecutionView) -> str:
     return execution.compute_state.message if execution.desired_state.state_type == RUNNING else ""
 
 
-def history_lines(items: Iterable[HistoryItem], now: datetime) -> str:
-    width = terminal_width()
-    return "\n".join([heading(), *(event_line(item, now=now, width=width) for item in items)])
+def history_lines(items: Sequence[HistoryItem], now: datetime) -> str:
+    """With the parts of the job where there are several."""
+    width, with_parts = terminal_width(), any(part_of(item) not in {"", "0"} for item in items)
+    lines = (event_line(item, now=now, width=width, with_parts=with_parts) for item in items)
+    return "\n".join([heading(with_parts=with_parts), *lines])
+
+
+def waits_text(job: JobView) -> str:
+    """What those parts wait for that are on no node, in one line; empty where none waits."""
+    state = job.state
+    return one_line(state.message if state.state_type == JobState.QUEUED else state.details.get(WAITS_FOR, ""))
 
 
 def description(described: JobResponse, now: datetime, waiting: str = "") -> str:

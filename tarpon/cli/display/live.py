@@ -14,7 +14,7 @@ from shared.jobs.spec import JobView
 from shared.protocol.rest import HistoryItem
 from shared.runtime.aio import first_of
 from tarpon.cli.console.output import from_nanoseconds, lasting, moment
-from tarpon.cli.console.progress import EventLines, LiveLine
+from tarpon.cli.console.progress import EventLines, LiveLine, part_of
 from tarpon.cli.display.partitions import Answers, JobPartitions, why_failed
 from tarpon.http.watching import is_over
 
@@ -50,7 +50,7 @@ class JobDisplay:
         self._parts = JobPartitions(count)
         self._live = LiveLine()
         self._sums = _Sums()
-        self._events = EventLines() if verbose else None
+        self._events = EventLines(with_parts=count > 1) if verbose else None
         self.is_held = False
         self._ask = ask
         self._failures = 0
@@ -147,7 +147,8 @@ class JobDisplay:
         """For each of a few parts at most one, of many only the first ones, so that failures are no flood."""
         self._failures += 1
         if self._is_one or self._failures <= self._most_failures:
-            text = f"{short(item.execution_id)} failed: {one_line(why_failed(item.event))}"
+            part = f"part {part_of(item)}, " if not self._is_one and part_of(item) else ""
+            text = f"{part}{short(item.execution_id)} failed: {one_line(why_failed(item.event))}"
             self._say(item.event.timestamp, click.style(text, fg="red"))
 
     def make_way(self) -> None:

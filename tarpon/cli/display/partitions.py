@@ -71,7 +71,10 @@ def stage_of(event: EventView) -> Stage | None:
 
 def why_failed(event: EventView) -> str:
     """Of an event that is an error. A task that failed by its exit code has its result published all the same."""
-    published, _, why = event.message.partition(". ")
+    if event.message.startswith(lines.FAILED):
+        why = event.message.removeprefix(lines.FAILED).partition(lines.YET_PUBLISHED)[0]
+        return f"{why[:1].upper()}{why[1:]}."
+    published, _, why = event.message.partition(". ")  # as earlier versions of Tarpon wrote it
     return why if why and published.startswith(lines.PUBLISHED) else event.message
 
 

@@ -195,8 +195,19 @@ async def history(client: "Client", *, job: str, output: str, **asked: Any) -> N
 
     page = await client.history(job, **asked)
     show(page.items, output, lambda: history_lines(page.items, datetime.now(UTC)))
+    if output == "table" and not page.next_token and any(each.event.is_error for each in page.items):
+        await _tell_what_is_next(client, job, asked["namespace"], asked["job_version"])
     if page.next_token:
         click.echo(f"There may be more: --next-token {page.next_token}", err=True)
+
+
+async def _tell_what_is_next(client: "Client", job: str, namespace: str, version: int) -> None:
+    """What parts wait for of a job of which something has failed, such as the next attempt."""
+    from tarpon.cli.display.job_text import waits_text
+
+    view = await client.get(job, namespace=namespace)
+    if version in {0, view.version} and (told := waits_text(view)):
+        click.echo(told)
 
 
 @click.command(cls=Command)

@@ -330,7 +330,7 @@ class TestHistory:
     @pytest.mark.parametrize(
         ("record", "message", "details"),
         [
-            (job_record(desired=DesiredState.STOPPED), "Job stopped", {"NewState": "Stopped"}),
+            (job_record(desired=DesiredState.STOPPED), "Nothing of it runs any more", {"NewState": "Stopped"}),
             (job_record(failure="not enough nodes"), "Job failed", {"NewState": "Failed", "IsError": "true"}),
         ],
     )
@@ -343,6 +343,7 @@ class TestHistory:
     def test_what_happens_to_an_execution_tells_its_node(self) -> None:
         told = on_the_wire(history(made(execution(S.RUNNING))[1]))
         assert [item["Event"]["Details"].get("NodeID") for item in told] == [None, "n-1"]
+        assert [item.get("PartitionIndex") for item in told] == [None, 0]
 
     def test_that_the_job_runs_comes_before_its_first_execution(self) -> None:
         _, entry = made(begun(1), begun(0), record=job_record(events=with_event((), SUBMITTED)))

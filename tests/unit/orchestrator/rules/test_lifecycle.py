@@ -397,6 +397,7 @@ class TestAnExitCodeThatIsAFailure:
         assert record.failure == Failure(
             reason="NonZeroExitCode", detail="The task ended with exit code 3.", retryable=True
         )
+        assert record.events[-1].message == "Failed: the task ended with exit code 3"
         assert record.events[-1].details == {
             "IsError": "true",
             "ErrorCode": "NonZeroExitCode",
@@ -412,7 +413,8 @@ class TestAnExitCodeThatIsAFailure:
         assert (record.state, record.result) == (S.FAILED, RESULT)
         assert record.failure is not None
         assert record.failure.reason == "NonZeroExitCode"
-        assert record.events[-1].message.endswith("The task ended with exit code 3.")
+        told = "Failed: the task ended with exit code 3; its result is published, "
+        assert record.events[-1].message.startswith(told)
         assert record.unfinished_uploads == (), "of a result that is there nothing is left unfinished"
         assert record.may_have_objects
 
@@ -560,7 +562,7 @@ class TestEveryEventInEveryState:
         step = placed(known, placement, PLACE, now=NOW)
         assert step.commands == (OfferExecution(step.record),)
         assert (step.record.state, step.record.node_id, step.record.attempt) == (S.NEW, NODE, 1)
-        assert story(step.record) == "Placed on node n-1"
+        assert story(step.record) == "Placed on node n-1, attempt 2"
 
     @pytest.mark.parametrize(
         ("state", "fact", "reason"),

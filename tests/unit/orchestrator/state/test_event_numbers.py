@@ -315,7 +315,11 @@ def test_a_stop_is_told_before_the_end_that_it_makes() -> None:
     model.apply(KEYS[0], first, 1)
     stop = with_event(first.events, Event(time=0, topic="t", message="stop"))
     model.apply(KEYS[0], replace(first, desired=DesiredState.STOPPED, events=stop), 2)
-    assert [item.event.message for item in views.history(model.jobs[ID])] == ["submitted", "stop", "Job stopped"]
+    assert [item.event.message for item in views.history(model.jobs[ID])] == [
+        "submitted",
+        "stop",
+        "Nothing of it runs any more",
+    ]
 
 
 def test_an_orchestrator_of_an_earlier_version_beside_this_one_makes_nobody_miss_anything() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.rules.life_events import (
     ExecutionEvent,
@@ -256,6 +257,12 @@ def test_a_part_has_one_line_however_often_it_is_tried(capsys: pytest.CaptureFix
         *(f"e-{number} failed: Node n-1 was lost" for number in range(3)),
         "0 of 3 parts done, 20 attempts failed",
     ]
+
+
+def test_a_failure_names_its_part(capsys: pytest.CaptureFixture[str]) -> None:
+    failed = replace(item("e-0", ("Execution", "Node n-1 was lost"), IsError="true"), partition_index=7)
+    (first, *_) = shown(capsys, JobDisplay(9, verbose=False), failed)
+    assert first == "part 7, e-0 failed: Node n-1 was lost"
 
 
 def test_a_job_with_one_part_tells_each_step_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from shared.data.plain_text import printable
 from shared.errors import InvalidInput, RemoteError
-from shared.jobs.spec import JobView, StateView
+from shared.jobs.spec import WAITS_FOR, JobView, StateView
 from shared.protocol.published_facts import PublishedParams
 from shared.protocol.rest import (
     EventView,
@@ -28,7 +28,7 @@ from shared.protocol.rest import (
 from tarpon.cli.console.outcomes import JobFailed, show_error
 from tarpon.cli.console.output import json_text, lasting, moment, pairs, plain_columns, show, size, yaml_text
 from tarpon.cli.console.progress import event_line, heading
-from tarpon.cli.display.job_text import description, executions_table, jobs_table
+from tarpon.cli.display.job_text import description, executions_table, history_lines, jobs_table, waits_text
 from tarpon.cli.display.run_ends import exit_codes
 from tarpon.cli.display.watching import failure
 from tarpon.cli.program import _explained
@@ -258,6 +258,40 @@ def test_a_failure_by_an_exit_code_does_not_begin_with_what_was_published_all_th
     assert failure(job(state=StateView(state_type="Failed", message=code)), first)[0] == code
     last = f"{code} (the last of 2 attempts)"
     assert failure(job(state=StateView(state_type="Failed", message=last)), first)[0] == last
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("Failed: the task ended with exit code 3", "The task ended with exit code 3."),
+        (
+            "Failed: the task ended with exit code 3; its result is published, 9 bytes, 3 entries",
+            "The task ended with exit code 3.",
+        ),
+        (
+            "Failed: the task ended with exit code 3. Its result was not published: no room",
+            "The task ended with exit code 3. Its result was not published: no room.",
+        ),
+    ],
+)
+def test_a_failure_by_an_exit_code_is_told_once(message: str, reason: str) -> None:
+    ended = job(state=StateView(state_type="Failed", message=reason))
+    assert failure(ended, event(message, IsError="true"))[0] == reason
+
+
+def test_a_history_has_the_parts_of_a_job_that_has_several() -> None:
+    items = [event("Job submitted"), replace(event("Placed on node a"), partition_index=7)]
+    first, submitted, placed = history_lines(items, NOW).splitlines()
+    assert placed[first.index("PART") :].startswith("7     Scheduling  ")
+    assert submitted.index("Scheduling") == first.index("TOPIC")
+    assert "PART" not in history_lines([replace(items[1], partition_index=0)], NOW)
+
+
+def test_what_is_next_after_a_failed_attempt_is_told() -> None:
+    waits = "Waiting until 12:00:05 UTC for its next attempt."
+    assert waits_text(job(state=StateView(state_type="Queued", message=waits))) == waits
+    assert waits_text(job(state=StateView(state_type="Running", details={WAITS_FOR: waits}))) == waits
+    assert waits_text(job(state=StateView(state_type="Failed", message="out of memory"))) == ""
 
 
 def test_what_went_wrong_first_names_its_part_where_there_are_several() -> None:
