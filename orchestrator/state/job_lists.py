@@ -9,7 +9,8 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from orchestrator.rules.label_selectors import matches
-from orchestrator.state.filing.job_index import FiledJob, JobIndex
+from orchestrator.state.filing.filed_job import FiledJob
+from orchestrator.state.filing.job_index import JobIndex
 from orchestrator.state.filing.job_index_tables import CREATED, LOOKED_THROUGH, JobListing, Place, RowFilter
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.sorted_items import Key, SortedItems

@@ -4,19 +4,19 @@ It is never the source of truth: all that is here follows from what is stored in
 however many jobs there are, and pages go on after a key, not after a number of rows.
 """
 
-import hashlib
 import logging
 import random
 import sqlite3
 import weakref
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
+from orchestrator.state.filing.filed_job import FiledJob, farthest, place_of
 from orchestrator.state.filing.folded_job import FiledRow, FoldedJob
 from orchestrator.state.filing.index_file import (
     IN_MEMORY,
@@ -28,21 +28,15 @@ from orchestrator.state.filing.index_file import (
     remove,
 )
 from orchestrator.state.filing.job_index_tables import (
-    INSERT_EXECUTION,
-    INSERT_JOB,
     INSERT_KEPT,
-    INSERT_LABEL,
-    INSERT_NAME,
-    INSERT_RECORDS,
-    INSERT_TOKEN,
-    LARGEST,
     READ,
     JobListing,
     Place,
 )
-from orchestrator.state.job_records import ExitCodes
+from orchestrator.state.filing.job_rows import delete, hash_of, insert
+from orchestrator.state.filing.known_keys import KnownKeys
 from shared.errors import Unavailable
-from shared.ids import ExecutionId, JobId, new_execution_id
+from shared.ids import ExecutionId, JobId
 from shared.jobs.states import JobState
 from shared.protocol import subjects
 
@@ -53,11 +47,7 @@ FIRST_ROWS, MORE_ROWS = 64, 512
 LOOKED_AT_ONCE = 4096
 """Rows of a search through all of them."""
 
-_codes = msgspec.msgpack.Decoder(ExitCodes)
-_labels = msgspec.msgpack.Decoder(dict[str, str])
 _revisions = msgspec.msgpack.Decoder(dict[str, int])
-_encoder = msgspec.msgpack.Encoder()
-_NO_LABELS: dict[str, str] = {}
 _STATES = {state.value: state for state in JobState}
 
 
@@ -67,59 +57,6 @@ class JobIndexDamaged(Unavailable):
             f"The index of ended jobs, {path or IN_MEMORY}, cannot be read: {error}.",
             hint="It is made anew when the orchestrator is started again. Have a look at the disk of DataDir.",
         )
-
-
-class FiledJob(NamedTuple):
-    """What lists look at, as the columns have it."""
-
-    id: JobId
-    namespace: str
-    name: str
-    created: int
-    modified: int
-    state: str
-    is_schedule: int
-    packed_codes: bytes | None
-    packed_labels: bytes | None
-    looked_at: int
-    """How many were looked at since the one before, of which this is the last."""
-
-    @property
-    def listed_state(self) -> JobState:
-        return _STATES[self.state]
-
-    @property
-    def exit_codes(self) -> ExitCodes:
-        return _codes.decode(self.packed_codes) if self.packed_codes else ()
-
-    @property
-    def labels(self) -> dict[str, str]:
-        return _labels.decode(self.packed_labels) if self.packed_labels else _NO_LABELS
-
-
-class KnownKeys:
-    """Keys of which most that were never added are told apart from the others at no cost, in 4 MiB however many."""
-
-    def __init__(self) -> None:
-        self._bits = bytearray(1 << 22)
-
-    def add(self, key: Hashable) -> None:
-        at = hash(key) & (1 << 25) - 1
-        self._bits[at >> 3] |= 1 << (at & 7)
-
-    def add_all(self, keys: Iterable[Hashable]) -> None:
-        bits = self._bits
-        for key in keys:
-            at = hash(key) & (1 << 25) - 1
-            bits[at >> 3] |= 1 << (at & 7)
-
-    def __contains__(self, key: Hashable) -> bool:
-        """Whether it may have been added; it was not where this is false."""
-        at = hash(key) & (1 << 25) - 1
-        return bool(self._bits[at >> 3] >> (at & 7) & 1)
-
-    def __repr__(self) -> str:
-        return f"<KnownKeys: {sum(each.bit_count() for each in self._bits)} bits>"
 
 
 class Writing(NamedTuple):
@@ -213,7 +150,7 @@ class JobIndex:
             if job.name != job.id:
                 self._known.add((job.namespace, job.name))
             for execution, _ in job.executions:
-                self._known.add(_hash_of(execution))
+                self._known.add(hash_of(execution))
             for token in job.tokens:
                 self._known.add(token)
         return True
@@ -222,8 +159,8 @@ class JobIndex:
         file = self._file
         file.execute("BEGIN")
         for job in writing.gone:
-            _delete(file, job)
-        _insert(file, writing.jobs)
+            delete(file, job)
+        insert(file, writing.jobs)
         file.executemany("DELETE FROM kept WHERE job = ?", [(job,) for job in writing.unkept])
         file.executemany("DELETE FROM kept WHERE job = ? AND key = ?", writing.lost)
         file.executemany(INSERT_KEPT, writing.kept)
@@ -320,7 +257,7 @@ class JobIndex:
 
     def place_of(self, execution: ExecutionId) -> str:
         """As ExecutionIndex has it; empty where it is not here."""
-        number = _hash_of(execution)
+        number = hash_of(execution)
         if number not in self._known:
             return ""
         query = "SELECT id, place FROM executions JOIN jobs USING (number) WHERE hash = ?"
@@ -372,7 +309,7 @@ class JobIndex:
             query, bound = listing.query(beyond)
             found = self._one(f"{query} OFFSET ?", *bound, 1, listing.looked_through - 1)
             last = FiledJob._make(found)._replace(looked_at=listing.looked_through) if found is not None else None
-            until = _place_of(last, listing) if last is not None else _farthest(listing)
+            until = place_of(last, listing) if last is not None else farthest(listing)
             for row in self._all_listed(listing, beyond, until=until):
                 if last is None or row.id != last.id:
                     yield row
@@ -393,7 +330,7 @@ class JobIndex:
                     yield row
             if len(rows) < wanted:
                 return
-            beyond, wanted = _place_of(FiledJob._make(rows[-1]), listing), MORE_ROWS
+            beyond, wanted = place_of(FiledJob._make(rows[-1]), listing), MORE_ROWS
 
     def count_of_label(self, label: tuple[str, str], most: int) -> int:
         """How many jobs have this label, as far as they are not more than so many."""
@@ -474,77 +411,3 @@ class JobIndex:
 
     def __repr__(self) -> str:
         return f"<JobIndex of {self.count} jobs in {self._path or IN_MEMORY}>"
-
-
-def _insert(file: sqlite3.Connection, jobs: Sequence[FoldedJob]) -> None:
-    """One statement for each table costs half of one for each row."""
-    first = file.execute("SELECT coalesce(max(number), 0) + 1 FROM jobs").fetchone()[0]
-    file.executemany(INSERT_JOB, [_row(number, job) for number, job in enumerate(jobs, first)])
-    file.executemany(INSERT_RECORDS, [(number, job.more, job.packed) for number, job in enumerate(jobs, first)])
-    executions = [
-        (_hash_of(execution), number, place if place != job.id else None)
-        for number, job in enumerate(jobs, first)
-        for execution, place in job.executions
-    ]
-    file.executemany(INSERT_EXECUTION, executions)
-    labels = [(key, value, job.created, job.id) for job in jobs for key, value in job.labels.items()]
-    file.executemany(INSERT_LABEL, labels)
-    named = (job for job in jobs if job.tie.is_named or job.tie.revision)
-    names = [(job.namespace, job.name, job.id, job.tie.revision, job.tie.is_named) for job in named]
-    file.executemany(INSERT_NAME, names)
-    file.executemany(INSERT_TOKEN, [(job.namespace, token, job.id) for job in jobs for token in job.tokens])
-
-
-def _place_of(job: FiledJob, listing: JobListing) -> Place:
-    return tuple(getattr(job, column) for column in listing.order)
-
-
-def _farthest(listing: JobListing) -> Place:
-    """The place after all others."""
-    if listing.newest_first:
-        return tuple("" if column == "id" else -1 for column in listing.order)
-    return tuple("\U0010ffff" if column == "id" else LARGEST for column in listing.order)
-
-
-def _hash_of(execution: ExecutionId) -> int:
-    """A column of numbers takes a sixth of one of ids, which come in no order."""
-    return int.from_bytes(hashlib.sha256(execution.encode()).digest()[:8], signed=True)
-
-
-def _row(number: int, job: FoldedJob) -> tuple[object, ...]:
-    return (
-        number,
-        job.id,
-        job.namespace,
-        job.name,
-        job.created,
-        job.modified,
-        job.published,
-        job.ended_by,
-        job.state.value,
-        job.is_schedule,
-        job.code,
-        job.exit_codes,
-        _encoder.encode(job.labels) if job.labels else None,
-        job.revision,
-        job.revisions,
-        job.is_noted,
-    )
-
-
-def _delete(file: sqlite3.Connection, job: JobId) -> None:
-    query = "SELECT number, namespace, name, created, labels, revisions FROM jobs WHERE id = ?"
-    found = file.execute(query, (job,)).fetchone()
-    if found is None:
-        return
-    number, namespace, name, created, labels, revisions = found
-    for key, value in _labels.decode(labels).items() if labels else ():
-        file.execute(
-            "DELETE FROM labels WHERE key = ? AND value = ? AND created = ? AND id = ?", (key, value, created, job)
-        )
-    executions = [new_execution_id(f"{job}.{part}") for part in _revisions.decode(revisions) if "." in part]
-    file.executemany("DELETE FROM executions WHERE hash = ?", [(_hash_of(each),) for each in executions])
-    file.execute("DELETE FROM names WHERE namespace = ? AND name = ? AND id = ?", (namespace, name, job))
-    file.execute("DELETE FROM tokens WHERE id = ?", (job,))
-    file.execute("DELETE FROM records WHERE number = ?", (number,))
-    file.execute("DELETE FROM jobs WHERE number = ?", (number,))
