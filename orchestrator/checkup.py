@@ -52,7 +52,8 @@ def orchestrator_checks(
 
 async def _ports(config: Config, *, is_running: bool) -> list[Finding]:
     if is_running:
-        return [ok(PORTS, "An orchestrator runs with this DataDir, and has its ports.")]
+        told = "An orchestrator runs with this DataDir, and has its ports. What follows is of this command's settings:"
+        return [ok(PORTS, f"{told} give it the same -c and variables as `tarpon serve`.")]
     found = [port_finding(PORTS, "The API", config.api.host, config.api.port, "API.Port")]
     if not config.orchestrator.nats.servers:
         host, port = config.orchestrator.host, config.orchestrator.port

@@ -304,10 +304,8 @@ class PortTaken(Unavailable):
 
 
 class AlreadyRunning(Conflict):
-    def __init__(self, role: str, data_dir: str) -> None:
-        super().__init__(
-            f"Another {role} is using {data_dir}.", hint="Stop it, or give this one its own -c DataDir=..."
-        )
+    def __init__(self, role: str, data_dir: str, *, option: str = "-c DataDir=...") -> None:
+        super().__init__(f"Another {role} is using {data_dir}.", hint=f"Stop it, or give this one its own {option}")
 
 
 class Missing(TarponError):

@@ -37,8 +37,8 @@ MOST_SEEN = 100_000
 """So many signatures are remembered at most, so that none is taken twice."""
 _MEANT = f"What should be {ApiKey.WHAT} "
 _HINT = (
-    "On the orchestrator's machine, as its user, `tarpon` needs no key, and `tarpon user create` makes one."
-    " Set it as TARPON_API_KEY."
+    "On the orchestrator's machine, as its user, `tarpon` needs no key where no address is named (--api-host,"
+    " --api-port or their variables), and `tarpon user create` makes one. Set it as TARPON_API_KEY."
 )
 
 

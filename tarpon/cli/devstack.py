@@ -153,6 +153,8 @@ def _environment(stack: "Devstack") -> dict[str, str]:
 
 def _instructions(stack: "Devstack") -> str:
     settings = [f"export {name}={value}" for name, value in stack.environment().items()]
+    if shutil.which("tarpon") is None:
+        settings.append(f'export PATH="{Path(sys.executable).parent}:$PATH"')
     advice = [
         "# Ready. In another terminal, with these settings:",
         f"#   tarpon job run {_EXAMPLE}",

@@ -1,6 +1,7 @@
 """The devstack: SeaweedFS, an orchestrator and compute nodes on one machine, each a process."""
 
 import asyncio
+import fcntl
 import socket
 import tempfile
 import time
@@ -8,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
-from shared.errors import PortTaken, RemoteError, TarponError, Unavailable
+from shared.errors import AlreadyRunning, PortTaken, RemoteError, TarponError, Unavailable
 from shared.protocol.capabilities import EVERYTHING
 from shared.protocol.rest_nodes import CONNECTED
 from shared.runtime.aio import background, finish
@@ -115,13 +116,18 @@ def random_ports() -> tuple[int, int]:
 
 @contextmanager
 def _data_folder(given: Path | None, say: Say) -> Iterator[Path]:
-    """A temporary one where none is given. Tells at the end what has become of it."""
+    """A temporary one where none is given. Tells at the end what has become of it. Raises AlreadyRunning."""
     if given is not None:
         given.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            yield given.absolute()
-        finally:
-            say("Stopped.")
+        with (given / "devstack.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise AlreadyRunning("devstack", str(given), option="--data-dir") from None
+            try:
+                yield given.absolute()
+            finally:
+                say("Stopped.")
         return
     folder = Path(tempfile.mkdtemp(prefix="tarpon-devstack-"))
     try:

@@ -83,10 +83,11 @@ class QuickCalls:
         """The answer. Raises OSError, ValueError, LookupError, HTTPException or TarponError where there is none."""
         failure: OSError | None = None
         context = self.trust.api_context(self._urls)
-        wanted = {name: value for name, value in query.items() if value}
+        wanted = urlencode({name: value for name, value in query.items() if value})
+        target = f"{BASE_PATH}{path}?{wanted}" if wanted else f"{BASE_PATH}{path}"
         for url in self._urls:
             try:
-                return self._asked(url, f"{BASE_PATH}{path}?{urlencode(wanted)}", context)
+                return self._asked(url, target, context)
             except OSError as error:
                 failure = error
         raise failure or LookupError("no address")

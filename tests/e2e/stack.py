@@ -286,13 +286,22 @@ class Stack:
         with urllib.request.urlopen(request, timeout=30, context=self.trust()) as answer:
             return json.load(answer)
 
+    def user_environment(self) -> dict[str, str]:
+        found = _plain_environment() | {"TARPON_API_PORT": str(self.api_port), "TARPON_API_HOST": HOST}
+        found |= {"TARPON_API_KEY": self.key} if self.key else {}
+        return found | ({"TARPON_API_TLS_CAFILE": str(self.authority_file)} if self.encrypted else {})
+
+    def shell(self, script: str, *, cwd: Path) -> str:
+        """What a user's lines print; each has to go well."""
+        environment = self.user_environment()
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        command = ["/bin/sh", "-ec", script]
+        return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, check=True).stdout
+
     def cli(self, *arguments: str, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        environment = _plain_environment() | {"TARPON_API_PORT": str(self.api_port), "TARPON_API_HOST": HOST}
-        environment |= {"TARPON_API_KEY": self.key} if self.key else {}
-        environment |= {"TARPON_API_TLS_CAFILE": str(self.authority_file)} if self.encrypted else {}
         done = subprocess.run(
             [sys.executable, "-m", "tarpon", *arguments],
-            env=environment,
+            env=self.user_environment(),
             input=stdin,
             capture_output=True,
             text=True,

@@ -10,7 +10,7 @@ import yaml
 
 from tests.e2e.stack import Stack, process_job
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "examples" / "chain.yaml"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def job(name: str, script: str, *needs: Any, publisher: str = "", **more: Any) -> dict[str, Any]:
@@ -98,14 +98,12 @@ def test_what_a_dry_run_prints_of_several_jobs_is_a_file_of_the_same(running: St
     assert running.cli("job", "describe", "prepare-e", check=False).returncode == 1
 
 
-def test_the_chain_of_the_tutorial_comes_to_its_result_with_one_command(running: Stack, tmp_path: Path) -> None:
-    numbers = tmp_path / "numbers.txt"
-    numbers.write_text("".join(f"{number}\n" for number in range(1, 97)))
-    running.cli("data", "put", str(numbers), "--name", "numbers")
-    done = run(running, "--get", str(EXAMPLE))
-    assert done.returncode == 0, done.stderr
-    fetched = Path(done.stdout.splitlines()[-1])
-    assert (fetched / "outputs/total").read_text() == "4656\n"
+def test_the_chain_of_the_tutorial_comes_to_its_result_by_its_own_commands(running: Stack, tmp_path: Path) -> None:
+    lines = (ROOT / "docs" / "tutorial.md").read_text().partition("```console\n")[2].partition("```")[0].splitlines()
+    typed = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    shown = running.shell("\n".join(typed), cwd=tmp_path)
+    assert shown.splitlines()[-1] == lines[-1] == "4656"
     train = json.loads(running.cli("job", "describe", "train", "--output", "json").stdout)
     assert train["Job"]["Count"] == 8
     assert [each["Name"] for each in train["Job"]["Chain"]["NeededBy"]] == ["collect"]

@@ -1,6 +1,7 @@
 """Whether `tarpon devstack` brings up everything, keeps secrets where they belong, and leaves nothing behind."""
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -312,3 +313,14 @@ def test_with_tls_a_job_is_run_and_fetched_and_nothing_listens_in_plain_text(tmp
     assert "handshake_first: true" in next((tmp_path / "data").rglob("nats-server.conf")).read_text()
     for secret in (tmp_path / "data" / "tls").iterdir():
         assert secret.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_folder_of_a_devstack_that_runs_is_not_taken(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    with (folder / "devstack.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        command = [*COMMAND, "--random-ports", "--data-dir", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert f"Another devstack is using {folder}." in done.stderr

@@ -22,6 +22,8 @@ from tarpon.http import credentials
 from tarpon.http.calls import Calls
 from tarpon.http.credentials import credentials_from
 from tarpon.http.live_logs import LiveLogs
+from tarpon.http.quick_calls import QuickCalls
+from tarpon.http.trust import ClientTrust
 from tests.api_keys import Keyed, keyed
 from tests.integration.fed_api import FedApi
 from tests.servers import HOST, free_ports
@@ -82,6 +84,14 @@ async def test_a_key_is_shown_by_every_call_and_the_answers_are_proven(api: FedA
         assert (await client.waits("j-0001")).job_id == "j-0001"
         async with aclosing(client.watch("j-0001")) as events:
             assert await anext(events) is not None
+
+
+@pytest.mark.parametrize("query", [{}, {"limit": "1"}], ids=["without a query", "with one"])
+async def test_quick_calls_show_a_key_too(api: FedApi, query: dict[str, str]) -> None:
+    shown = credentials_from(known(api, "read:*").key.text(), {})
+    calls = QuickCalls([f"http://{HOST}:{api.port}"], ClientTrust(), shown)
+    found = await asyncio.to_thread(calls.get, "/orchestrator/jobs", **query)
+    assert [each["ID"] for each in found["Items"]] == ["j-0001"]
 
 
 async def test_what_needs_no_key_is_told_to_who_has_one(api: FedApi) -> None:
