@@ -21,6 +21,8 @@ from benchmarks.rig import Rig, rig
 from benchmarks.running import end_on_sigterm, tell, warn_of_load
 
 TRIES = 25
+PAUSE = 4
+"""For so many times as long as an answer took nothing is asked, as whoever takes more has to wait."""
 ALL = 10**9
 """How many ended jobs are kept, so that none is to go."""
 JOBS = f"{API}/jobs?namespace=*"
@@ -132,6 +134,7 @@ def _reads(made: Rig) -> dict[str, float]:
                 begun = time.perf_counter()
                 get(client, path)
                 taken.append(time.perf_counter() - begun)
+                time.sleep(PAUSE * taken[-1])
             found[name] = round(percentile(sorted(taken), 0.95) * 1e3, 1)
     return found
 
