@@ -9,13 +9,16 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from orchestrator.rules.records import Record, TokenRecord, UserRecord, decode_record
-from orchestrator.state.filing import index_file
+from orchestrator.rules.records import Record, Replaced, SpecRecord, TokenRecord, UserRecord, decode_record
+from orchestrator.state.filing import index_file, unsaved
 from orchestrator.state.filing.job_index import JobIndex, JobIndexDamaged
 from orchestrator.state.job_records import revisions_of
 from orchestrator.state.model import Model
 from shared.ids import JobId
+from shared.jobs.states import DesiredState, JobState
+from shared.protocol import subjects
 from tests.unit.orchestrator.state.filing.test_known_jobs import (
     Change,
     Twins,
@@ -128,19 +131,22 @@ def changes(most: int) -> st.SearchStrategy[list[Change]]:
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
+    before = unsaved.MOST_AT_ONCE
     with TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as name:
         yield Path(name)
+    unsaved.MOST_AT_ONCE = before
 
 
 @settings(max_examples=40, deadline=None)
-@given(told=changes(8), unsaved=changes(2), later=changes(3), at_once=st.integers(1, 3))
+@given(told=changes(8), not_saved=changes(2), later=changes(3), sizes=st.tuples(st.integers(1, 3), st.integers(1, 4)))
 def test_whoever_starts_after_a_kill_at_any_moment_has_everything(
-    folder: Path, told: list[Change], unsaved: list[Change], later: list[Change], at_once: int
+    folder: Path, told: list[Change], not_saved: list[Change], later: list[Change], sizes: tuple[int, int]
 ) -> None:
+    at_once, unsaved.MOST_AT_ONCE = sizes  # the fixture sets it back
     for path in folder.iterdir():
         path.unlink()
     twins = Killed(folder, at_once)
-    for change in (*told, saved, *unsaved):
+    for change in (*told, saved, *not_saved):
         change(twins)
     killed = twins.kill("killed")
     for change in later:
@@ -265,3 +271,27 @@ def test_nobody_relies_on_it_where_something_stored_is_not_known(tmp_path: Path)
     model.save()
     model.filed.close()
     assert JobIndex(path, again=True).saved is None
+
+
+def test_of_a_job_that_was_removed_nothing_stays_in_the_file() -> None:
+    model = filing()
+    model.keep_up(STREAM)
+    job = whole_job(model, 1)
+    again = replace(model.jobs[job].job, version=2, token="t-2", desired=DesiredState.STOPPED)
+    replaced = Replaced(version=1, submit_time=1, modify_time=2, state=JobState.COMPLETED, token="t-1")
+    model.apply(subjects.spec_record(job, 2), SpecRecord(job=model.jobs[job].spec, replaced=replaced), 50)
+    model.apply(again.key, again, 51)
+    model.find_out()
+    assert not model.jobs.live
+    assert set(rows(model)) == {"jobs", "records", "executions", "labels", "names", "tokens"}
+    for key in (*model.stored_parts(job), again.key):
+        model.forget(key, 60)
+    model.save()
+    assert rows(model) == {}
+
+
+def rows(model: Model) -> dict[str, int]:
+    """How many there are in each table that has any, but for what the file says of itself."""
+    tables = ("jobs", "records", "executions", "labels", "names", "tokens", "kept")
+    counts = {each: model.filed._one(f"SELECT count(*) FROM {each}")[0] for each in tables}
+    return {table: count for table, count in counts.items() if count}
