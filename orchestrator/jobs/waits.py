@@ -239,7 +239,8 @@ def _without_nodes(state: str, counts: PartCounts) -> str:
         "completed": counts.completed,
     }
     told = [f"{number:,} {what}" for what, number in numbers.items() if number]
-    return f"it waits for no node: of {counts.total:,} parts {', '.join(told) or 'none is known'}"
+    parts = "part" if counts.total == 1 else "parts"
+    return f"it waits for no node: of {counts.total:,} {parts} {', '.join(told) or 'none is known'}"
 
 
 def _doings(entry: JobEntry) -> Iterator[str]:

@@ -199,4 +199,4 @@ class Backlog:
 
 
 def _waits_for_others(entry: JobEntry) -> str:
-    return f"Waiting for one of its {entry.spec.max_parallel} parts to end that may run at once (MaxParallel)."
+    return f"Waiting for another of its parts to end: {entry.spec.max_parallel} may run at once (MaxParallel)."

@@ -23,6 +23,12 @@ from shared.errors import InvalidDocument
 T = TypeVar("T")
 
 _LISTS = (list, tuple, set, frozenset)
+_PARAMS = "Params"
+"""What a kind of engine, publisher or source has for itself alone."""
+_KIND = re.compile(r"[A-Za-z0-9]{1,20}")
+_LEVELS = 5
+"""No type has more of them that a person writes."""
+_INDEX = re.compile(r"\[[0-9]+\]")
 MAX_SUGGESTIONS = 100
 """Of one document: further keys that are not known are told without what was probably meant."""
 MAX_PROBLEMS = 100
@@ -41,13 +47,19 @@ _RANGES = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"
 
 
 class UnknownKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key that the type does not have; `suggestion` is the key that was probably meant, or empty."""
+    """A key that the type does not have; `suggestion` is the key that was probably meant, or empty.
+
+    `level` is the path below which there is such a key, where it is known at another level.
+    """
 
     path: str
     suggestion: str = ""
+    level: str | None = None
 
     def sentence(self, verdict: str) -> str:
         advice = f"; did you mean {self.suggestion}?" if self.suggestion else ""
+        if self.level is not None:
+            advice = f"; does it belong {f'below {self.level}' if self.level else 'to the top level'}?"
         return f"{self.path} {verdict}{advice}"
 
 
@@ -106,7 +118,7 @@ def decode(
     copy = walk.value(data, type_, "")
     problems = [*known, *walk.duplicates]
     if unknown == "refuse":
-        problems += [key.sentence("is not known") for key in walk.unknown]
+        problems += [_with_level(key, kind).sentence("is not known") for key in walk.unknown]
     wrong = list(islice(_wrong(copy, type_, "", strict=strict), MAX_PROBLEMS + 1))
     problems += [part.sentence for part in wrong]
     if problems:
@@ -118,7 +130,40 @@ def decode(
         raise invalid_document(what, problems)
     found = msgspec.convert(copy, type_, strict=strict)
     plain_data.check(msgspec.to_builtins(found), what=what)
-    return found, tuple(key.sentence("is not known and was ignored") for key in walk.unknown)
+    return found, tuple(_with_level(key, kind).sentence("is not known and was ignored") for key in walk.unknown)
+
+
+def _with_level(unknown: UnknownKey, type_: Any) -> UnknownKey:
+    """Where the key is known at another level, that one: the first below its own, or else the first of all."""
+    parent, _, key = unknown.path.rpartition(".")
+    own, levels = _INDEX.sub("[0]", parent), _levels(type_)
+    known = levels.get(key.lower(), ())
+    below = [level for level in known if level.startswith(f"{own}." if own else "")]
+    if below:
+        return msgspec.structs.replace(unknown, level=parent + below[0].removeprefix(own))
+    if known:
+        return msgspec.structs.replace(unknown, level=known[0])
+    if not unknown.suggestion and own in levels.get(_PARAMS.lower(), ()):
+        return msgspec.structs.replace(unknown, level=_below(parent, _PARAMS))
+    return unknown
+
+
+@lru_cache(maxsize=64)
+def _levels(type_: Any) -> dict[str, tuple[str, ...]]:
+    """By key, in small letters, the paths below which a Struct has it; the shallow ones first."""
+    found: dict[str, tuple[str, ...]] = {}
+    level: list[tuple[str, Any]] = [("", type_)]
+    for _ in range(_LEVELS):
+        deeper: list[tuple[str, Any]] = []
+        for path, kind in level:
+            for name, field in _names(kind).items() if _is_struct(kind) else ():
+                found[name] = (*found.get(name, ()), path)
+                below, inner = _below(path, field.encode_name), _fitting({}, field.type)
+                if get_origin(field.type) in _LISTS:
+                    below, inner = f"{below}[0]", _fitting({}, get_args(field.type)[0])
+                deeper.append((below, inner))
+        level = deeper
+    return found
 
 
 class _Spelling(NamedTuple):
@@ -202,8 +247,16 @@ def explain(error: msgspec.ValidationError, value: Any, type_: Any) -> str:
     if found := _EXPECTED_KIND.match(message):
         kinds = [_WORDS.get(kind, kind) for kind in found[1].split(" | ") if kind != "null"]
         advice = "; write it in quotes" if kinds == ["a text"] and isinstance(value, bool) else ""
+        if kinds == ["a mapping"] and isinstance(value, str) and _is_kind(value, type_):
+            advice = f"; write {{Type: {value}}}"
         return f"expected {' or '.join(kinds)}, found {kind_of(value)}{advice}"
     return message[:1].lower() + message[1:].replace("`", "")
+
+
+def _is_kind(text: str, type_: Any) -> bool:
+    """Whether this is probably the Type of what is told by its Type and Params."""
+    fitting = _fitting({}, type_)
+    return _is_struct(fitting) and {"type", "params"} <= _names(fitting).keys() and bool(_KIND.fullmatch(text))
 
 
 class _Canonical:
@@ -289,6 +342,8 @@ def _wrong(data: Any, type_: Any, path: str, *, strict: bool) -> Iterator[_Wrong
             yield each
     if is_whole:
         told = explain(reason, data, type_)
+        if path.endswith("Timeout"):
+            told = told.replace("a whole number", "a whole number of seconds")
         yield _Wrong(path, f"{path}: {told}" if path else told)
 
 

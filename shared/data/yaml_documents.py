@@ -248,6 +248,8 @@ def _place(mark: Any) -> str:
 def _problem(error: yaml.MarkedYAMLError, text: str) -> str:
     if error.problem_mark is not None and _character(text, error.problem_mark) == "\t":
         return "a tab stands where only spaces may indent"
+    if "expected" in str(error.problem) and "block" in str(error.context):
+        return "this line, or one before it, is indented otherwise than its neighbours, or lacks a colon or a quote"
     return f"{error.problem} {error.context or ''}".strip()
 
 

@@ -118,6 +118,17 @@ def check_free(folder: Path, names: Iterable[str | Path]) -> None:
         raise ResultsInTheWay(folder, taken)
 
 
+def refuse_taken(called: str, view: JobView) -> None:
+    """Raise ResultsInTheWay where a new execution's results would not come into the folder of a job called so."""
+    folder, count = Path(_folder_name(called, view)).absolute(), view.count or 1
+    if count == 1:
+        check_free(folder, expected_names(view))
+        return
+    names = [partition_name(number, count) for number in range(count)] if folder.exists() else []
+    if taken := [name for name in names if os.path.lexists(folder / name) and not is_empty(folder / name)]:
+        raise ResultsInTheWay(folder, taken)
+
+
 def check_owner(folder: Path, place: Path, execution: str) -> None:
     """Raise ResultsInTheWay where `place`, in `folder`, holds files that may be of another execution.
 

@@ -44,11 +44,7 @@ async def offered(
 
     Raises JobNotEnded, NoResults, and NotFound or InvalidInput where what was chosen is not there or not clear.
     """
-    if view.schedule_status:
-        raise NoResults(
-            f"Job {job} is a schedule, and has no results: its runs have.",
-            hint=f"`tarpon job list -l tarpon.schedule={view.name}` lists them.",
-        )
+    refuse_schedule(job, view, "results")
     if not is_over(view):
         raise JobNotEnded(f"Job {job} is {view.state.state_type} and has no results yet.", job)
     if is_without_publisher(view):
@@ -62,6 +58,15 @@ async def offered(
     for result in results:
         ids.execution_id(result.params.execution_id)  # it becomes a part of a path
     return tuple(_chosen(_params(results), job, partition, execution))
+
+
+def refuse_schedule(job: str, view: JobView, what: str) -> None:
+    """Raise NoResults where the job is a schedule, which has no results and no logs of its own."""
+    if view.schedule_status:
+        raise NoResults(
+            f"Job {job} is a schedule, and has no {what}: its runs have.",
+            hint=f"`tarpon job list -l tarpon.schedule={view.name}` lists them.",
+        )
 
 
 def _called(job: str, view: JobView) -> str:

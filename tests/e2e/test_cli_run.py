@@ -220,6 +220,14 @@ def test_programs_get_their_document_also_where_the_results_cannot_be_fetched(ru
     assert json.loads(done.stdout)["JobVersion"] == 2
 
 
+def test_results_in_the_way_are_found_before_the_submit(running: Stack, tmp_path: Path) -> None:
+    job = written(tmp_path, process_job("true") | {"Name": "twice-got"})
+    running.cli("job", "run", "--get", job)
+    done = running.cli("job", "run", "--get", "--force", job, check=False)
+    assert "[ResultsInTheWay]" in done.stderr
+    assert len(json.loads(running.cli("job", "versions", "twice-got", "--output", "json").stdout)) == 1
+
+
 def test_programs_that_do_not_wait_get_the_job_as_it_is(running: Stack, tmp_path: Path) -> None:
     job = written(tmp_path, process_job("true"))
     waiting = json.loads(running.cli("job", "run", "--output", "json", "--wait=false", job).stdout)

@@ -217,7 +217,7 @@ JOBS = (
     Command("job get SHORT --raw", "have been written to"),
     Command("job get JOB --output-dir FOLDER --download-timeout-secs 1m", "have been written to"),
     Command("job get RUNNING", "No results found"),
-    Command("job stop STOPPABLE", "Job stop successfully submitted"),
+    Command("job stop STOPPABLE", "Stopping "),
     Command("job stop STOPPABLE --quiet"),
     Command("job rerun JOB", _ENDS),
     Command("job rerun NAME --id-only --wait=false", _ID),

@@ -18,6 +18,7 @@ from tarpon.cli.console.commands import Command, given
 from tarpon.cli.console.local_secrets import local_secrets, own_trust
 from tarpon.cli.console.outcomes import Exit
 from tarpon.cli.console.output import output_option, show
+from tarpon.cli.display.job_text import counted_in_words
 
 if TYPE_CHECKING:
     from shared.settings.config import Config
@@ -117,4 +118,5 @@ def _summary(found: Sequence[Finding]) -> str:
     counts = Counter(each.grade for each in found)
     if not counts[Grade.PROBLEM] and not counts[Grade.WARNING]:
         return "Nothing is wrong."
-    return f"{counts[Grade.PROBLEM]} problems, {counts[Grade.WARNING]} warnings. docs/runbook.md has the codes."
+    told = ", ".join(counted_in_words(counts[grade], str(grade.value)) for grade in (Grade.PROBLEM, Grade.WARNING))
+    return f"{told}. docs/runbook.md has the codes."

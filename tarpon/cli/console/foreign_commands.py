@@ -17,8 +17,21 @@ _OF_BACALHAU = {
 }
 
 
+_OF_OTHERS = {
+    "ps": "list",
+    "ls": "list",
+    "submit": "run",
+    "cancel": "stop",
+    "kill": "stop",
+    "status": "describe",
+}
+"""What other programs call what `tarpon job` does."""
+
+
 def instead_of(group: click.Group, ctx: click.Context, name: str) -> str:
-    """In a sentence, what there is in place of a command of the whole program; empty where nothing is known."""
+    """In a sentence, what there is in place of a command; empty where nothing is known."""
+    if name in _OF_OTHERS and (ctx.parent is None or ctx.info_name == "job"):
+        return f"There is no command {name!r}. Did you mean `tarpon job {_OF_OTHERS[name]}`?"
     if ctx.parent is not None:
         return ""
     if name in _OF_BACALHAU:

@@ -38,8 +38,8 @@ class States(TextType):
             from shared.data.decoding import close_match
 
             meant = close_match(word[:80], _STATES)
-            asked = f"did you mean {meant}? " if meant else ""
-            self.fail(f"{word[:80]!r} is not a state of a job; {asked}There are {', '.join(_STATES)}.", param, ctx)
+            advice = f"; did you mean {meant}? There" if meant else "; there"
+            self.fail(f"{word[:80]!r} is not a state of a job{advice} are {', '.join(_STATES)}.", param, ctx)
         return known
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":  # noqa: ARG002  # click's

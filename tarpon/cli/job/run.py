@@ -6,9 +6,11 @@ from typing import NamedTuple, TypeVar
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from shared.data.plain_text import printable
 from shared.errors import NoResults, OrchestratorUnreachable, TarponError
+from shared.jobs.rules import NO_PUBLISHERS
 from shared.jobs.spec import Job, JobView
 from shared.jobs.states import JobState
 from shared.protocol.rest import ExecutionView, HistoryItem, SubmitResponse
@@ -31,6 +33,7 @@ from tarpon.cli.job_files.written import job_document, job_yaml
 from tarpon.cli.results.get import download
 from tarpon.client import Client
 from tarpon.http.watching import JobNotEnded
+from tarpon.results.folders import refuse_taken
 
 T = TypeVar("T")
 
@@ -48,25 +51,43 @@ def run_job(job: Job, options: RunOptions, config: Config, sends: Sequence[Local
         options = options._replace(wait=False)
 
     async def submit(client: Client) -> BegunJob:
+        if options.get and options.wait:
+            await _refuse_taken(client, job)
         submitted = await client.submit(await with_sent(client, job, sends), force=options.force)
         again = f" as version {submitted.job_version}" if submitted.job_version > 1 else ""
         when = ", to be run by its schedule" if job.schedule is not msgspec.UNSET else ""
         told = f"Job successfully submitted{again}{when}. Job ID: {submitted.job_id}"
-        return BegunJob(submitted, 1 if job.count is None else job.count, told, job.name.strip())
+        name = job.name.strip()
+        schedule = (name or submitted.job_id) if when else ""
+        return BegunJob(submitted, 1 if job.count is None else job.count, told, name, schedule)
 
     return JobRun(submit, options).run(config)
+
+
+async def _refuse_taken(client: Client, job: Job) -> None:
+    """Raise ResultsInTheWay at once where the folder has the results of the job that has this name already."""
+    name = job.name.strip()
+    if not name or not job.tasks or job.tasks[0].publisher.type.lower() in NO_PUBLISHERS:
+        return
+    try:
+        view = await client.get(name, namespace=job.namespace)
+    except TarponError:  # there is none yet; what else is wrong the submit tells
+        return
+    refuse_taken(name, replace(view, count=job.count, tasks=job.tasks))
 
 
 class BegunJob(NamedTuple):
     """What has come of a submit, of how many parts it is (None: ask), and how that is told.
 
-    `called` is how the user calls the job, for the folder of its results; empty where that is its id.
+    `called` is how the user calls the job, for the folder of its results; empty where that is its id. `schedule` is its
+    name where it is one.
     """
 
     submitted: SubmitResponse
     parts: int | None
     told: str
     called: str = ""
+    schedule: str = ""
 
 
 Begin = Callable[[Client], Awaitable[BegunJob]]
@@ -80,6 +101,7 @@ class JobRun:
         self._begin = begin
         self._count: int | None = None
         self._called = ""
+        self._schedule = ""
         self._options = options
         self._submitted = SubmitResponse(job_id="")
         self._exit_code = 0
@@ -118,7 +140,10 @@ class JobRun:
                 await self._end(client, await self._watched(client))
             elif not self._options.id_only:
                 advise("see how it is doing", "describe", self.job_id)
-                advise("get its results", "get", self.job_id)
+                if self._schedule:
+                    advise("list its runs", "list -l", f"tarpon.schedule={self._schedule}")
+                else:
+                    advise("get its results", "get", self.job_id)
         except OrchestratorUnreachable:
             raise
         except TarponError:
@@ -127,7 +152,7 @@ class JobRun:
         await self._report(client)
 
     async def _begin_with(self, client: Client) -> None:
-        self._submitted, self._count, told, self._called = await self._begin(client)
+        self._submitted, self._count, told, self._called, self._schedule = await self._begin(client)
         submitted = self._submitted
         self.job_id = submitted.job_id
         for warning in submitted.warnings:

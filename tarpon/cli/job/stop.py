@@ -24,5 +24,4 @@ async def stop(client: "Client", *, job: str, namespace: str, reason: str, quiet
     stopped = await client.stop(job, reason=reason, namespace=namespace)
     if quiet:
         return
-    submitted = f"Job stop successfully submitted with evaluation ID: {stopped.evaluation_id}"
-    show(stopped, output, lambda: submitted if stopped.evaluation_id else "The job was stopped already.")
+    show(stopped, output, lambda: f"Stopping {job}." if stopped.evaluation_id else "The job was stopped already.")

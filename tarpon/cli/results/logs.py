@@ -82,10 +82,12 @@ async def show_logs(
 ) -> None:
     """Raises JobNotEnded, NoResults, NotFound and InvalidInput, beside what the client and a download raise."""
     from tarpon.http.watching import is_over
+    from tarpon.results.offered import refuse_schedule
 
     ask_job = partial(client.get, job, namespace=namespace)
     ask = partial(client.all_executions, job, namespace=namespace, all_job_versions=bool(wanted.execution))
     view = await (client.patiently(ask_job) if follow else ask_job())
+    refuse_schedule(job, view, "logs")
     known = await (client.patiently(ask) if follow else ask())
     executions = wanted.of_part(known)
     if wanted.partition is not None and not executions:

@@ -51,7 +51,7 @@ async def test_the_parts_of_a_job_run_in_their_order_and_no_more_at_once_than_it
         job = await running.submit(Count=5, MaxParallel=2, Tasks=[TASK])
         first, second = await begin(node), await begin(node)
         assert {first.partition_index, second.partition_index} == {0, 1}
-        found = await waits_for(running, job, "one of its 2 parts to end that may run at once (MaxParallel)")
+        found = await waits_for(running, job, "another of its parts to end: 2 may run at once (MaxParallel)")
         assert found["Job"]["MaxParallel"] == 2
         assert len(found["Executions"]["Items"]) == 2, "none is placed beside them"
         failed = TaskEnded(output=RunOutput(exit_code=1), run_seconds=0.1)

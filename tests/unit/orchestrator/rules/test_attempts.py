@@ -270,7 +270,7 @@ class TestMaxParallel:
         leader = Orchestrator(running(0), running(1), count=3, most=2)
         assert leader.placeable(1) == []
         assert leader.model.backlog.reasons[JOB] == (
-            "Waiting for one of its 2 parts to end that may run at once (MaxParallel)."
+            "Waiting for another of its parts to end: 2 may run at once (MaxParallel)."
         )
         assert JOB not in leader.model.backlog.pending, "so that it costs nothing until one of them has ended"
 

@@ -225,7 +225,7 @@ class TestYaml:
             ("a: b: c\n", "cannot be read at line 1, column 5: mapping values are not allowed in this context."),
             (
                 "a:\n  b: 1\n c: 2\n",
-                "cannot be read at line 3, column 2: did not find expected key while parsing a block mapping.",
+                "cannot be read at line 3, column 2: this line, or one before it, is indented otherwise than",
             ),
             ("a:\n\tb: 1\n", "cannot be read at line 2, column 1: a tab stands where only spaces may indent."),
             ("a: 1\nb: 2\na: 3\n", "cannot be read at line 3, column 1: the key 'a' is given twice in one mapping."),

@@ -31,9 +31,10 @@ def test_states_have_any_case_and_commas_between_them(text: str, states: str) ->
 
 
 def test_a_state_that_is_none_is_refused_with_the_one_that_was_meant_and_with_all() -> None:
-    all_of_them = "There are Pending, Queued, Running, Completed, Failed, Stopped."
-    assert refusal(States(), "Failed,Faled") == (f"'Faled' is not a state of a job; did you mean Failed? {all_of_them}")
-    assert refusal(States(), "blue") == f"'blue' is not a state of a job; {all_of_them}"
+    all_of_them = "are Pending, Queued, Running, Completed, Failed, Stopped."
+    told = f"'Faled' is not a state of a job; did you mean Failed? There {all_of_them}"
+    assert refusal(States(), "Failed,Faled") == told
+    assert refusal(States(), "blue") == f"'blue' is not a state of a job; there {all_of_them}"
 
 
 @pytest.mark.parametrize("text", ["1", "0,137", "nonzero", "NonZero,0", "-1"])

@@ -138,7 +138,10 @@ def test_every_problem_of_a_file_is_told_at_once_with_its_place() -> None:
         ("Tsks: []", "Tsks is not known; did you mean Tasks?"),
         ("Tasks: nothing", "Tasks: expected a list, found a text"),
         ("Tasks: [{Name: main, Enginee: {Type: noop}}]", "Tasks[0].Enginee is not known; did you mean Engine?"),
-        ("Tasks: [{Name: main, Engine: noop}]", "Tasks[0].Engine: expected a mapping, found a text"),
+        (
+            "Tasks: [{Name: main, Engine: noop}]",
+            "Tasks[0].Engine: expected a mapping, found a text; write {Type: noop}",
+        ),
     ],
 )
 def test_what_follows_from_another_problem_is_not_told_beside_it(text: str, told: str) -> None:

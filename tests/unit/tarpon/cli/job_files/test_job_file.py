@@ -81,6 +81,40 @@ def test_an_unknown_key_deep_down_is_named_with_its_path() -> None:
     assert "Tasks[1].Publisher.Tipe" in refusal("Tasks:\n- Name: a\n- Publisher: {Tipe: s3managed}")
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("FailOnExitCode: true", "FailOnExitCode is not known; does it belong below Tasks[0]?"),
+        ("InputSources: []", "InputSources is not known; does it belong below Tasks[0]?"),
+        ("Tasks: [{Name: a}, {Count: 2}]", "Tasks[1].Count is not known; does it belong to the top level?"),
+        (
+            "Tasks:\n- Engine:\n  Type: docker",
+            "Tasks[0].Type is not known; does it belong below Tasks[0].Engine?",
+        ),
+        (
+            "Tasks: [{Engine: {Image: a}}]",
+            "Tasks[0].Engine.Image is not known; does it belong below Tasks[0].Engine.Params?",
+        ),
+    ],
+)
+def test_a_key_that_is_known_at_another_level_is_told_with_that(text: str, told: str) -> None:
+    assert told in refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("task", "told"),
+    [
+        ("Publisher: s3managed", "Tasks[0].Publisher: expected a mapping, found a text; write {Type: s3managed}"),
+        (
+            "Timeouts: {ExecutionTimeout: 5m}",
+            "Tasks[0].Timeouts.ExecutionTimeout: expected a whole number of seconds, found a text",
+        ),
+    ],
+)
+def test_what_is_to_be_written_instead_is_told(task: str, told: str) -> None:
+    assert told in refusal(f"Tasks: [{{Name: main, {task}}}]")
+
+
 def test_fields_that_the_server_owns_are_unknown() -> None:
     assert "State" in refusal("Name: a\nState: {StateType: Completed}")
 
