@@ -122,6 +122,9 @@ def test_a_command_that_was_mistyped_comes_with_a_suggestion() -> None:
         (["help"], "`tarpon --help` lists the commands"),
         (["logs", "my-job"], "Did you mean `tarpon job logs`?"),
         (["list"], "`tarpon job list` or `tarpon node list`"),
+        (["ps"], "Did you mean `tarpon job list`?"),
+        (["submit", "job.yaml"], "Did you mean `tarpon job run`?"),
+        (["job", "cancel", "my-job"], "Did you mean `tarpon job stop`?"),
     ],
 )
 def test_a_command_of_another_client_is_answered_with_what_there_is_instead(command: list[str], instead: str) -> None:

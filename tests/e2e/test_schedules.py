@@ -25,12 +25,15 @@ def test_the_example_of_a_schedule_is_submitted_run_now_and_stopped(running: Sta
     assert validated.stderr.count("02:30+") == 3
     submitted = running.cli("job", "run", str(EXAMPLE))
     assert "to be run by its schedule. Job ID: j-" in submitted.stdout
+    assert "tarpon job list -l tarpon.schedule=nightly" in submitted.stderr
+    assert "job get" not in submitted.stderr
     run = running.cli("job", "schedule", "run-now", "nightly").stdout.strip()
     assert running.wait_ended(run)["Job"]["State"]["StateType"] == "Completed"
     running.cli("job", "get", run, "--output-dir", str(tmp_path / "result"))
     assert (tmp_path / "result" / "outputs" / "report").read_text().startswith("the report of 20")
 
     assert "tarpon job list -l tarpon.schedule=nightly" in running.cli("job", "get", "nightly", check=False).stderr
+    assert "has no logs: its runs have" in running.cli("job", "logs", "--follow", "nightly", check=False).stderr
     described = running.cli("job", "describe", "nightly").stdout
     assert "30 2 * * * (Europe/Berlin), within: 6h, keep: 30" in described
     assert "The next run is due at 20" in described
