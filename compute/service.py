@@ -71,7 +71,6 @@ from shared.runtime.tls.client_certificate import keep_shown
 from shared.runtime.tls.trust import trusting_store
 from shared.runtime.trace_export import open_tracing
 from shared.settings.config import Config
-from shared.web.short_requests import ShortRequests
 
 _log = logging.getLogger(__name__)
 
@@ -330,10 +329,8 @@ async def _uploading(config: Config) -> AsyncIterator[SharedLimits]:
     settings = config.publishers.archive
     trust = await asyncio.to_thread(trusting_store, config.publishers.types.s3managed.ca_file)
     async with upload_session(trust) as http:
-        short = ShortRequests(trust)
         uploading = SharedLimits(
             http,
-            short=short,
             compressing=settings.threads,
             level=settings.level,
             limit_bytes=parse_bytes(settings.size_limit),
@@ -341,7 +338,6 @@ async def _uploading(config: Config) -> AsyncIterator[SharedLimits]:
         try:
             yield uploading
         finally:
-            short.close()
             await finish(asyncio.to_thread(uploading.close), within=DRAIN_SECONDS)
 
 

@@ -20,7 +20,6 @@ from shared.protocol.s3_errors import S3Failure, UploadAction, action_for, may_b
 from shared.protocol.signed_url import Grant
 from shared.runtime.backoff import Backoff
 from shared.runtime.log_lines import about
-from shared.web.short_requests import ShortRequests
 
 _log = logging.getLogger(__name__)
 
@@ -142,7 +141,6 @@ class Delivery:
         urls: Urls,
         *,
         http: aiohttp.ClientSession,
-        short: ShortRequests | None = None,
         pace: Pace,
         trouble: Trouble,
         meter: UploadMeter | None = None,
@@ -154,7 +152,6 @@ class Delivery:
         """Empty where the URLs are signed with a checksum."""
         self._urls = urls
         self._http = http
-        self._short = short
         self._pace = pace
         self._trouble = trouble
         self._meter = meter
@@ -180,7 +177,6 @@ class Delivery:
                     self._content,
                     content_md5=self._md5,
                     meter=self._meter,
-                    short=self._short,
                 )
             except NotAnswered as error:
                 await self._after_no_answer(str(error))

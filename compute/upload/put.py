@@ -6,7 +6,7 @@ Nothing here, nor any error from here, shows the URL's query: it is the signatur
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 
 import aiohttp
@@ -18,10 +18,8 @@ from compute.upload.meter import UploadMeter
 from shared.protocol.s3_errors import MAX_ERROR_BYTES, S3Failure, parse_error
 from shared.protocol.signed_url import SignedUrl
 from shared.runtime.network_problems import why_unreachable
-from shared.web.short_requests import ShortRequests, address_of, request_head
 
 SLICE_BYTES = 256 << 10
-SHORT_BYTES = 64 << 10
 UNSENT_BYTES = 512 << 10
 CONNECT_SECONDS = 10.0
 IDLE_SECONDS = 60.0
@@ -82,9 +80,8 @@ async def put(
     content_md5: str = "",
     idle_seconds: float = IDLE_SECONDS,
     meter: UploadMeter | None = None,
-    short: ShortRequests | None = None,
 ) -> Stored | S3Failure:
-    """What S3 said. Raises NotAnswered. `meter` sees what is sent meanwhile; what is little goes by `short`, if given.
+    """What S3 said. Raises NotAnswered. `meter` sees what is sent meanwhile.
 
     `content_md5` is the digest in base64, as RFC 1864 has it, by which S3 refuses other bytes; empty where the URL is
     signed with a checksum.
@@ -96,8 +93,6 @@ async def put(
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(idle_seconds) as deadline:
-            if short is not None and (said := await _put_soon(short, url, content, headers)) is not None:
-                return said
             body = PartBody(content, deadline, idle_seconds)
             async with (
                 _seen_by(meter, body),
@@ -112,34 +107,11 @@ async def put(
                 deadline.reschedule(loop.time() + idle_seconds)
                 answer = await bounded(response.content)
                 if 200 <= response.status < 300:
-                    return Stored(_etag(response.headers))
+                    return Stored(response.headers.get("ETag", "").removeprefix("W/").strip('"'))
                 return parse_error(response.status, answer, response.headers, url=url.url)
     except (aiohttp.ClientError, OSError, ValueError) as error:
         # Not chained: aiohttp puts the whole URL into some of its messages.
         raise NotAnswered(f"{host_of(url)}: {why_not_answered(error, idle_seconds)}") from None
-
-
-async def _put_soon(
-    short: ShortRequests, url: SignedUrl, content: memoryview, headers: Mapping[str, str]
-) -> Stored | S3Failure | None:
-    """None where it is not little, or does not go as usual: whoever then sends it again finds out why."""
-    address = address_of(url.url)
-    if address is None or len(content) > SHORT_BYTES:
-        return None
-    head = request_head(url.method, address.called, address.target, headers)
-    if head is None:
-        return None
-    try:
-        answer = await short.ask(address.server, head + content, may_repeat=True)
-    except OSError:
-        return None
-    if 200 <= answer.status < 300:
-        return Stored(_etag(answer.headers))
-    return parse_error(answer.status, answer.body[:MAX_ERROR_BYTES], answer.headers, url=url.url)
-
-
-def _etag(headers: Mapping[str, str]) -> str:
-    return headers.get("etag", "").removeprefix("W/").strip('"')
 
 
 @asynccontextmanager

@@ -12,7 +12,6 @@ from compute.archive.part_size import PART_BYTES
 from compute.archive.small import SmallArchives
 from compute.archive.stream import ArchiveThreads
 from compute.upload.delivery import FIRST_PAUSE_SECONDS, Pace, Trouble, UploadTotals
-from shared.web.short_requests import ShortRequests
 
 UPLOADS_AT_ONCE = 8
 SMALL_AT_ONCE = 32
@@ -32,7 +31,6 @@ class SharedLimits:
         self,
         http: aiohttp.ClientSession,
         *,
-        short: ShortRequests | None = None,
         compressing: int = 0,
         level: int = LEVEL,
         adapts: bool = True,
@@ -41,7 +39,6 @@ class SharedLimits:
         first_pause_seconds: float = FIRST_PAUSE_SECONDS,
     ) -> None:
         self.http = http
-        self.short = short
         self.pace = Pace()
         self.totals = UploadTotals()
         self.threads = ArchiveThreads(at_once=UPLOADS_AT_ONCE, compressing=compressing, level=level)

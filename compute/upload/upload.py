@@ -291,7 +291,6 @@ class Upload:
             md5,
             urls,
             http=shared.http,
-            short=shared.short,
             pace=shared.pace,
             trouble=self.trouble,
             meter=meter,
