@@ -153,11 +153,10 @@ def _environment(stack: "Devstack") -> dict[str, str]:
 
 def _instructions(stack: "Devstack") -> str:
     settings = [f"export {name}={value}" for name, value in stack.environment().items()]
-    if shutil.which("tarpon") is None:
-        settings.append(f'export PATH="{Path(sys.executable).parent}:$PATH"')
+    program = "tarpon" if shutil.which("tarpon") else Path(sys.executable).with_name("tarpon")
     advice = [
         "# Ready. In another terminal, with these settings:",
-        f"#   tarpon job run {_EXAMPLE}",
+        f"#   {program} job run {_EXAMPLE}",
         "# Ctrl-C ends it.",
     ]
     return "\n".join([*settings, *advice])

@@ -15,6 +15,7 @@ from tests.e2e.stack import Stack, assert_nothing_leaked, wait_until
 from tests.engine import IMAGE, TestEngine
 from tests.recording_proxy import RecordingProxy
 from tests.servers import HOST
+from tests.spares import is_empty_spare
 
 PASSWORD = "correct-horse-battery-staple-4711"
 KEY = b"-----BEGIN KEY-----\nqwertzuiop\n\xff\x00-----END KEY-----\n"
@@ -131,6 +132,10 @@ def test_the_file_of_a_secret_cannot_be_written_and_is_for_the_task_alone(with_n
         assert output_of(with_node, made)["Stdout"].splitlines()[1] == "refused"
 
 
+def left_by_tasks(stack: Stack) -> list[Path]:
+    return list((stack.root / NODE / "compute" / "executions").iterdir())
+
+
 def test_what_a_task_prints_itself_is_masked_in_records(with_node: Stack, kind: str, tmp_path: Path) -> None:
     made = with_node.submit(job(kind, 'echo "I am $DB_PASSWORD, really"; echo "$DB_PASSWORD" >&2'))
     assert with_node.wait_ended(made)["Job"]["State"]["StateType"] == "Completed"
@@ -139,7 +144,7 @@ def test_what_a_task_prints_itself_is_masked_in_records(with_node: Stack, kind: 
     with_node.cli("job", "get", made, "--output-dir", str(tmp_path))
     assert (tmp_path / "stdout").read_text() == f"I am {PASSWORD}, really\n"
     with_node.cli("job", "delete", made)  # its result is the task's own affair
-    wait_until(lambda: not list((with_node.root / NODE / "compute" / "executions").iterdir()), within=20, what="gone")
+    wait_until(lambda: all(map(is_empty_spare, left_by_tasks(with_node))), within=20, what="gone")
 
 
 def test_the_words_of_an_engine_that_quote_a_secret_are_masked(with_node: Stack, kind: str) -> None:
@@ -154,7 +159,7 @@ def test_the_words_of_an_engine_that_quote_a_secret_are_masked(with_node: Stack,
     assert "***" in json.dumps(with_node.describe(made))
     assert PASSWORD not in json.dumps(with_node.describe(made))
     with_node.cli("job", "delete", made)
-    wait_until(lambda: not list((with_node.root / NODE / "compute" / "executions").iterdir()), within=20, what="gone")
+    wait_until(lambda: all(map(is_empty_spare, left_by_tasks(with_node))), within=20, what="gone")
 
 
 def test_neither_the_journal_of_a_killed_node_nor_its_next_start_keeps_a_secret(with_node: Stack, kind: str) -> None:
