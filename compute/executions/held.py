@@ -41,8 +41,6 @@ MOST_LOOKS = 30
 """How often it is looked whether the output of what is forgotten is read still, READ_SECONDS apart."""
 MOST_READ_ON = 256
 
-_GOOD_ENDS = frozenset({Phase.ENDED, Phase.PUBLISHED})
-
 _NOT_HELD = Rejected(reason="NotHeld", detail="The node does not hold this execution.")
 
 
@@ -317,11 +315,7 @@ class Executions:
 
     async def _carry_out(self, execution: Execution) -> None:
         await self._supervisor.carry_out(execution)
-        phase = execution.entry.phase
-        # A line for each that went well would be most of the log, and the event loop waits while it is written.
-        level = logging.DEBUG if phase in _GOOD_ENDS else logging.INFO
-        if _log.isEnabledFor(level):
-            _log.log(level, "Execution %s is over: %s.", execution.id, phase.value, extra=execution.about)
+        _log.info("Execution %s is over: %s.", execution.id, execution.entry.phase.value, extra=execution.about)
         if execution.stop is Stop.SETTLED:
             self._drop(execution.id)
         if self._stopping:
