@@ -8,7 +8,7 @@ import hashlib
 import logging
 import os
 import sqlite3
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from functools import cache
 from pathlib import Path
 
@@ -83,17 +83,23 @@ def remove(path: Path) -> None:
 
 
 def _with_tables(path: str) -> sqlite3.Connection:
-    file = _connected(path)
-    file.executescript(TABLES)
-    put(file, "format", _format())
-    put(file, "boot", boot_id())
+    with ExitStack() as failing:
+        file = failing.enter_context(closing(_connected(path)))
+        file.executescript(TABLES)
+        put(file, "format", _format())
+        put(file, "boot", boot_id())
+        failing.pop_all()
     return file
 
 
 def _connected(path: str) -> sqlite3.Connection:
-    file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)  # what is forgotten any thread closes
-    for pragma in PRAGMAS:
-        file.execute(pragma)
+    with ExitStack() as failing:
+        # What is forgotten any thread closes.
+        file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        failing.enter_context(closing(file))
+        for pragma in PRAGMAS:
+            file.execute(pragma)
+        failing.pop_all()
     return file
 
 
