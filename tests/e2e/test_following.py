@@ -52,7 +52,9 @@ async def test_what_the_record_does_not_have_comes_from_the_result_of_a_task_tha
 
 async def test_an_end_that_nobody_has_any_more_is_an_error(running: Stack) -> None:
     job = running.submit(process_job(MANY, Publisher={"Type": ""}))
-    running.wait_ended(job)
+    (execution,) = running.wait_ended(job)["Executions"]["Items"]
+    folder = running.root / execution["NodeID"] / "compute" / "executions" / execution["ID"]
+    wait_until(lambda: not folder.exists(), within=20, what="its node has forgotten it")
     async with Client(HOST, running.api_port) as client:
         with pytest.raises(OutputNotKept, match="it published no result"):
             _ = [line async for line in client.logs(job, follow=True)]

@@ -148,6 +148,7 @@ async def test_a_chain_waits_on_when_its_orchestrator_was_replaced(
     async with desk_at(tmp_path, s3_server, monkeypatch) as desk:
         await desk.submit(job("prepare"), job("train", "prepare"))
         held = await desk.begin()
+        await desk.state("prepare", "Running")  # else what replaces this one may hand it out again
         seed = desk.node.seed
     async with (
         running_orchestrator(tmp_path, s3_server, monkeypatch, publisher=False) as running,
