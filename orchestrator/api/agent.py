@@ -92,7 +92,6 @@ class AgentRoutes:
                 needs=READ_AGENT,
                 everywhere=True,
             ),
-            _open("GET", "/", self.get_root, "To the description of the API.", redirects=True),
             _open("GET", "/version", self.get_root_version, "To the version.", redirects=True),
         )
 
@@ -158,9 +157,6 @@ class AgentRoutes:
 
     async def get_debug(self, _: web.Request) -> web.Response:
         return answer(views.debug_view(self._model, self._nodes))
-
-    async def get_root(self, _: web.Request) -> web.Response:
-        raise web.HTTPFound(DOCUMENT)
 
     async def get_root_version(self, _: web.Request) -> web.Response:
         raise web.HTTPFound(f"{AGENT}/version")

@@ -14,6 +14,7 @@ from orchestrator.api.access.bounding import bounding
 from orchestrator.api.access.connections import Connections
 from orchestrator.api.access.identity import identifying
 from orchestrator.api.access.listener import Listener
+from orchestrator.api.access.sessions import SessionRoutes
 from orchestrator.api.access.users import UserRoutes
 from orchestrator.api.agent import DOCUMENT, AgentRoutes
 from orchestrator.api.bodies import MAX_BODY_BYTES
@@ -27,6 +28,8 @@ from orchestrator.api.namespaces.weights import NamespaceRoutes
 from orchestrator.api.nodes import Disconnect, NodeRoutes
 from orchestrator.api.openapi import document
 from orchestrator.api.own_node import OwnNode
+from orchestrator.api.page.policy import headers_of_page
+from orchestrator.api.page.routes import PageRoutes
 from orchestrator.api.prometheus import MetricsRoutes, counting
 from orchestrator.api.routes import Route
 from orchestrator.api.schedules import ScheduleRoutes
@@ -86,17 +89,23 @@ class Api:
             *NamespaceRoutes(assembly).routes(),
             *AgentRoutes(assembly, own_node, sign_in).routes(),
             *AuthRoutes(anonymous=self._identities.anonymous).routes(),
+            *SessionRoutes(self._identities).routes(),
             *UserRoutes(assembly, api_authority).routes(),
             *MetricsRoutes(assembly).routes(),
             Route("GET", DOCUMENT, self.get_document, "This description.", needs=OPEN),
         )
+        managed = assembly.config.publishers.types.s3managed
+        page = headers_of_page((managed.public_endpoint or managed.endpoint,))
+        self._page = PageRoutes(lambda: page).routes()
         self._audited = RequestAudit(assembly.audit)
         self._counting = counting(assembly.measures)
         self._document = msgspec.json.encode(document(self.routes))
 
     def application(self) -> web.Application:
         log_no_requests_less()
-        identified = identifying(self.routes, self._identities, self._users, self._audited, self._sign_in)
+        identified = identifying(
+            (*self.routes, *self._page), self._identities, self._users, self._audited, self._sign_in
+        )
         application = web.Application(
             middlewares=[
                 bounding(self.shares, self.listener, self._proxies),
@@ -112,7 +121,7 @@ class Api:
             },
         )
         application.on_response_prepare.append(with_headers)
-        for route in self.routes:
+        for route in (*self.routes, *self._page):
             application.router.add_route(route.method, route.path, route.handler)
             if route.method == "GET":
                 application.router.add_route("HEAD", route.path, route.handler)

@@ -10,8 +10,9 @@ from shared.errors import Refused
 
 
 def refuse_pages(request: web.Request) -> None:
-    """Raise Refused for what a page of another site asks: programs send no Origin."""
-    if "Origin" in request.headers:
+    """Raise Refused for what a page of another site asks: programs send no Origin, and the own page sends its own."""
+    origin = request.headers.get("Origin")
+    if origin is not None and origin not in {f"http://{request.host}", f"https://{request.host}"}:
         raise _refused()
 
 
