@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import cast
 
 import msgspec
@@ -13,11 +13,13 @@ from orchestrator.api.access.auditing import source_of, tell
 from orchestrator.api.bodies import answer, query_of
 from orchestrator.api.event_stream import stream_events
 from orchestrator.api.paging import BY_NUMBER, MAX_PAGE, Window, page, sort_key, window_of
-from orchestrator.api.queries import ExecutionsQuery, HistoryQuery, InNamespace, ResultsQuery, WaitsQuery
+from orchestrator.api.part_ranges import part_ranges
+from orchestrator.api.queries import ExecutionsQuery, HistoryQuery, InNamespace, PartsQuery, ResultsQuery, WaitsQuery
 from orchestrator.api.routes import EVENT_STREAM, JOBS, Route, principal_of
 from orchestrator.assembly import Assembly
 from orchestrator.jobs import views
 from orchestrator.jobs.history import HistoryFilter, execution_of, is_open, moment, selected
+from orchestrator.jobs.part_states import part_states
 from orchestrator.jobs.results import results, results_signed
 from orchestrator.jobs.versions import version_of, version_view, version_views
 from orchestrator.nodes.upload_progress import upload_of
@@ -26,6 +28,7 @@ from orchestrator.state.job_entry import JobEntry
 from shared.jobs.spec import JobView
 from shared.protocol import rest, subjects
 from shared.protocol.capabilities import READ_JOB
+from shared.protocol.jobs.rest_parts import PartsResponse
 from shared.protocol.jobs.rest_waits import WaitsResponse
 from shared.protocol.rest import ExecutionView, HistoryItem, Page
 
@@ -68,6 +71,15 @@ class JobDetailRoutes:
                 "The attempts at the parts of a job.",
                 Page[ExecutionView],
                 ExecutionsQuery,
+                needs=READ_JOB,
+            ),
+            Route(
+                "GET",
+                f"{one}/parts",
+                self.get_parts,
+                "How the parts of a job stand: a letter for each of them.",
+                PartsResponse,
+                PartsQuery,
                 needs=READ_JOB,
             ),
             Route(
@@ -158,16 +170,22 @@ class JobDetailRoutes:
             token=query.next_token,
         )
         version = 0 if query.all_job_versions else version_of(entry, query.job_version)
-        return answer(await self._executions_page(entry, version, window))
+        return answer(await self._executions_page(entry, version, window, part_ranges(query.partitions)))
 
     async def executions(self, entry: JobEntry, version: int) -> Page[ExecutionView]:
         """The first executions of one version."""
         return await self._executions_page(entry, version, Window())
 
-    async def _executions_page(self, entry: JobEntry, version: int, window: Window) -> Page[ExecutionView]:
+    async def _executions_page(
+        self, entry: JobEntry, version: int, window: Window, parts: Container[int] | None = None
+    ) -> Page[ExecutionView]:
         """Of all versions if `version` is 0; of one also those that it keeps of earlier ones."""
         wanted = entry.with_kept(version) if version else entry.executions.values()
-        found = [(record.decision, record) for record in wanted if record.job_version in entry.specs]
+        found = [
+            (record.decision, record)
+            for record in wanted
+            if record.job_version in entry.specs and (parts is None or record.partition in parts)
+        ]
         items, token = page(found, window, sort_key(window, _ORDERS))
         inputs = await self._shares.shown([record for _, record in items])
         jobs = self._jobs_of(entry, [record for _, record in items])
@@ -194,6 +212,12 @@ class JobDetailRoutes:
             return {}
         # Encoded once for all: msgspec writes what is raw as it is, whatever type its place has.
         return {version: cast(JobView, msgspec.Raw(job)) for version, job in encoded.items()}
+
+    async def get_parts(self, request: web.Request) -> web.Response:
+        entry, query = self.entry(request), query_of(request, PartsQuery)
+        version = version_of(entry, query.job_version)
+        states = part_states(entry, version)
+        return answer(PartsResponse(job_id=entry.job.id, job_version=version, total=len(states), states=states))
 
     async def get_versions(self, request: web.Request) -> web.Response:
         return answer(Page(items=version_views(self._model, self.entry(request))))

@@ -126,9 +126,14 @@ class HistoryQuery(InNamespace, frozen=True, kw_only=True):
     next_token: Token = ""
 
 
+class PartsQuery(InNamespace, frozen=True, kw_only=True):
+    job_version: JobVersion = 0
+
+
 class ExecutionsQuery(InNamespace, frozen=True, kw_only=True):
     job_version: JobVersion = 0
     all_job_versions: AllVersions = False
+    partitions: Annotated[str, Meta(description="Attempts at these parts alone, such as `7` or `0-49,60`.")] = ""
     order_by: Annotated[ExecutionOrder, Meta(description="The oldest come first.")] = ""
     reverse: Reverse = False
     limit: Limit = 0

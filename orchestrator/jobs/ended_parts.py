@@ -14,7 +14,7 @@ _FAILED = frozenset({ExecutionState.FAILED, ExecutionState.REJECTED})
 
 def ended_counts(entry: JobEntry) -> PartCounts:
     """By the last attempts at the parts of the newest version; some that are to stop may not have done so yet."""
-    last = _last_attempts(entry)
+    last = last_attempts(entry)
     states, total = Counter(each.state for each in last), entry.spec.count or 1
     return PartCounts(
         total=total,
@@ -30,7 +30,7 @@ def ended_counts(entry: JobEntry) -> PartCounts:
 
 def failures_told(entry: JobEntry) -> Iterator[str]:
     """Why parts have failed, the most frequent reasons first."""
-    told = Counter(_why(each) for each in _last_attempts(entry) if each.state in _FAILED)
+    told = Counter(_why(each) for each in last_attempts(entry) if each.state in _FAILED)
     for why, count in told.most_common(MOST_REASONS):
         yield why if count == 1 else f"{why} ({count:,} parts)"
     if len(told) > MOST_REASONS:
@@ -44,10 +44,10 @@ def _why(record: ExecutionRecord) -> str:
     return f"{failure.reason}: {failure.detail}" if failure.detail else failure.reason
 
 
-def _last_attempts(entry: JobEntry) -> list[ExecutionRecord]:
-    """Of each part the attempt that has completed, or else the last one."""
+def last_attempts(entry: JobEntry, version: int = 0) -> list[ExecutionRecord]:
+    """Of each part of this version, or the newest, the attempt that has completed, or else the last one."""
     found: dict[int, ExecutionRecord] = {}
-    for each in entry.with_kept():
+    for each in entry.with_kept(version):
         known = found.get(each.partition)
         if known is None or _rank(known) < _rank(each):
             found[each.partition] = each

@@ -37,6 +37,8 @@ EXAMPLES: list[tuple[str, str, Any]] = [
     ("GET", f"{JOBS}/j-0001?include=history,executions", None),
     ("GET", f"{JOBS}/j-0001/history?limit=1", None),
     ("GET", f"{JOBS}/j-0001/executions?all_job_versions=true", None),
+    ("GET", f"{JOBS}/j-0001/executions?partitions=0-49,60", None),
+    ("GET", f"{JOBS}/j-0001/parts", None),
     ("GET", f"{JOBS}/j-0001/versions", None),
     ("GET", f"{JOBS}/j-none/results", None),
     ("GET", f"{JOBS}/j-0001/waits?limit=1", None),

@@ -34,6 +34,8 @@ CODES: list[tuple[str, str, Any, tuple[int, str]]] = [
     ("GET", f"{JOBS}/j-0001?job_version=first", None, (400, "InvalidDocument")),
     ("GET", f"{JOBS}/j-0001/history?event_type=loud", None, (400, "InvalidDocument")),
     ("GET", f"{JOBS}/j-0001/history?next_token=x", None, (400, "InvalidInput")),
+    ("GET", f"{JOBS}/j-0001/executions?partitions=1-x", None, (400, "InvalidInput")),
+    ("GET", f"{JOBS}/j-0001/executions?partitions={'1,' * 1001}", None, (400, "InvalidInput")),
     ("GET", f"{JOBS}/j-0001/logs?stdout_from=-1", None, (400, "InvalidDocument")),
     ("GET", f"{JOBS}/j-0001/logs?stderr_from={2**64 - 1}", None, (400, "InvalidDocument")),
     ("GET", f"{NODES}/n-none", None, (404, "NotFound")),

@@ -258,6 +258,34 @@ async def test_executions_are_ordered_and_paged(fed: FedApi) -> None:
     assert await partitions(f"next_token={token}") == [2]
 
 
+async def test_executions_of_some_parts_are_listed(fed: FedApi) -> None:
+    job = fed.job(1, count=6)
+    for partition in range(6):
+        fed.execution(job, partition, ExecutionState.RUNNING)
+    asked = await fed.ask(f"{JOBS}/{job}/executions?partitions=0-1,%204,9-12")
+    assert [item["PartitionIndex"] for item in asked.json["Items"]] == [0, 1, 4]
+
+
+async def test_each_part_has_a_letter_for_how_it_stands(fed: FedApi) -> None:
+    job = fed.job(1, count=7)
+    fed.execution(job, 1, ExecutionState.NEW)
+    fed.execution(job, 2, ExecutionState.RUNNING)
+    fed.execution(job, 3, ExecutionState.PUBLISHING)
+    fed.execution(job, 4, ExecutionState.COMPLETED)
+    fed.execution(job, 5, ExecutionState.REJECTED)
+    told = (await fed.ask(f"{JOBS}/{job}/parts")).json
+    assert told == {"JobID": job, "JobVersion": 1, "Total": 7, "States": "wnrpcaw"}
+
+
+async def test_an_earlier_version_has_its_own_parts(fed: FedApi) -> None:
+    job = fed.job(1, count=2)
+    fed.execution(job, 0, ExecutionState.COMPLETED)
+    fed.execution(job, 1, ExecutionState.FAILED)
+    fed.job(1, version=2, count=1)
+    assert (await fed.ask(f"{JOBS}/{job}/parts")).json["States"] == "w"
+    assert (await fed.ask(f"{JOBS}/{job}/parts?job_version=1")).json["States"] == "cf"
+
+
 async def test_executions_are_told_with_the_job_in_their_version(fed: FedApi) -> None:
     job = fed.job(1, team="a")
     fed.execution(job, 0, ExecutionState.COMPLETED)
