@@ -23,6 +23,7 @@ from orchestrator.jobs.result_inputs import ResultArchives
 from orchestrator.jobs.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
 from orchestrator.jobs.waits import JobWaits
 from orchestrator.nodes.input_keepers import InputKeepers
+from orchestrator.nodes.orchestrators import Orchestrators
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.reachability import unreachable_publishers
 from orchestrator.rules.attempts import AttemptBackoff
@@ -34,6 +35,7 @@ from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store
 from orchestrator.storage.stream_usage import StreamUsage
+from orchestrator.telemetry.hour import LastHour
 from orchestrator.telemetry.measures import Measures
 from orchestrator.telemetry.traces import Traces
 from orchestrator.webhooks.totals import WebhookTotals
@@ -79,6 +81,8 @@ class Assembly:
     certificates: Mapping[str, Served]
     """What is shown at each listener that has TLS."""
     streams: StreamUsage
+    orchestrators: Orchestrators
+    last_hour: LastHour
     webhooks: WebhookTotals
     webhook_secret: Secret
 
@@ -151,6 +155,8 @@ def assembled(
         result_signer=result_signer,
         certificates=certificates,
         streams=StreamUsage(connection),
+        orchestrators=Orchestrators(connection),
+        last_hour=LastHour(model, store),
         webhooks=WebhookTotals(),
         webhook_secret=webhook_secret,
     )

@@ -8,10 +8,11 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from msgspec.structs import replace
@@ -122,7 +123,7 @@ async def run(
         )
         stack.callback(assembly.model.save)
         stack.enter_context(_garbage_left())
-        await stack.enter_async_context(background(state=assembly.store.keep_model(), streams=assembly.streams.run()))
+        await stack.enter_async_context(background(**_looking(assembly)))
         leader = Leader(assembly)
         heartbeats = take_heartbeats(intake, assembly.nodes, assembly.input_nodes.keepers, leader.on_unknown)
         await stack.enter_async_context(background(heartbeats=heartbeats))
@@ -155,6 +156,16 @@ async def run(
         if ready is not None:
             ready()
         await asyncio.Event().wait()
+
+
+def _looking(assembly: Assembly) -> dict[str, Coroutine[Any, Any, None]]:
+    """What keeps up with all that is stored, and with what it rests on."""
+    return {
+        "state": assembly.store.keep_model(),
+        "streams": assembly.streams.run(),
+        "orchestrators": assembly.orchestrators.run(),
+        "last_hour": assembly.last_hour.run(),
+    }
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from orchestrator.api.access.sessions import SessionRoutes
 from orchestrator.api.access.users import UserRoutes
 from orchestrator.api.agent import DOCUMENT, AgentRoutes
 from orchestrator.api.bodies import MAX_BODY_BYTES
+from orchestrator.api.cluster.routes import ClusterRoutes
 from orchestrator.api.errors import errors_as_answers, log_no_requests_less, with_headers
 from orchestrator.api.job_details import JobDetailRoutes
 from orchestrator.api.jobs import JobRoutes
@@ -88,6 +89,7 @@ class Api:
             *DataRoutes(assembly).routes(),
             *NamespaceRoutes(assembly).routes(),
             *AgentRoutes(assembly, own_node, sign_in).routes(),
+            *ClusterRoutes(assembly).routes(),
             *AuthRoutes(anonymous=self._identities.anonymous).routes(),
             *SessionRoutes(self._identities).routes(),
             *UserRoutes(assembly, api_authority).routes(),

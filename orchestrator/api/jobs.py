@@ -18,9 +18,10 @@ from orchestrator.api.routes import JOBS, SUBMISSIONS, Route, principal_of
 from orchestrator.assembly import Assembly
 from orchestrator.inputs.resolvers import LOOK_UP_SECONDS
 from orchestrator.jobs import views
+from orchestrator.jobs.dry_runs.validation import problems_of, validated
 from orchestrator.jobs.submissions import Submitted
 from orchestrator.storage.wall_clock import now_ns
-from shared.errors import InvalidInput
+from shared.errors import InvalidDocument, InvalidInput
 from shared.jobs.spec import Job
 from shared.protocol import job_problems, rest
 from shared.protocol.capabilities import READ_JOB, WRITE_JOB
@@ -69,6 +70,16 @@ class JobRoutes:
                 "What a submit would change.",
                 rest.DiffResponse,
                 body=rest.DiffRequest,
+                needs=WRITE_JOB,
+                reads=True,
+            ),
+            Route(
+                "PUT",
+                f"{JOBS}/validate",
+                self.validate,
+                "Everything for which a submit would be refused now, at once.",
+                rest.ValidateResponse,
+                body=rest.ValidateRequest,
                 needs=WRITE_JOB,
                 reads=True,
             ),
@@ -139,6 +150,20 @@ class JobRoutes:
         wanted, warnings = await body_of(request, rest.DiffRequest, beside=job_problems.of_request)
         found = await self._submissions.difference(in_namespace(wanted.job, principal_of(request)))
         return answer(rest.DiffResponse(diff=found.lines, warnings=(*warnings, *found.warnings)))
+
+    async def validate(self, request: web.Request) -> web.Response:
+        """What cannot be read as a job is a problem of it; what is no request is an error."""
+        self._store.check_ready()
+        try:
+            wanted, warnings = await body_of(request, rest.ValidateRequest, beside=job_problems.of_request)
+        except InvalidDocument as error:
+            if not error.problems:
+                raise
+            return answer(rest.ValidateResponse(valid=False, problems=problems_of(error)))
+        async with asyncio.timeout(STORE_SECONDS + _look_up_seconds(wanted.job)):
+            job = in_namespace(wanted.job, principal_of(request))
+            found = await validated(self._model, self._submissions, job)
+        return answer(replace(found, warnings=(*warnings, *found.warnings)))
 
     async def list_jobs(self, request: web.Request) -> web.Response:
         self._store.check_ready()

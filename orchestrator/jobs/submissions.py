@@ -137,7 +137,7 @@ class Submissions:
         async with self.new_lists() as lists:
             if wanted.task.input_sources and self.begun_before(wish, fresh) is None:
                 check_name(self._model, wanted)
-                self._check_changed(wish)
+                self.check_changed(wish)
                 await self.check_secrets(wanted)
                 wish = wish._replace(inputs=await self.frozen(wanted, lists))
             async with self.contention.over((wanted.namespace, wanted.name or fresh)):
@@ -198,10 +198,10 @@ class Submissions:
             raise JobBeingDeleted(entry.job.id)
         if job_id == fresh:
             return job_id, entry.job.version  # it was stored, and the answer to that was lost
-        self._check_changed(wish)
+        self.check_changed(wish)
         return job_id, await self._renew(entry, wish, "Job updated to version {}")
 
-    def _check_changed(self, wish: Wish) -> None:
+    def check_changed(self, wish: Wish) -> None:
         """Raise JobUnchanged where there is this job already, and nobody insists."""
         known = self._model.names.named(wish.job.namespace, wish.job.name) if wish.job.name else None
         entry = self._model.jobs.get(known) if known else None
@@ -217,7 +217,7 @@ class Submissions:
         wanted = completed(normalised(job), self._defaults)
         check_name(self._model, wanted)
         await self._secrets.check(wanted.namespace, wanted.task)
-        await self._inputs.look_up(wanted)
+        await self.look_up_inputs(wanted)
         self.check_schedule(wanted)
         with_results(self._model, wanted, (), await self.pinned_needs(wanted))
         warnings = warnings_about(job, wanted, self._model)
@@ -251,8 +251,12 @@ class Submissions:
         """Which objects the inputs of a job are. Those of a schedule are looked up alone: each run has what is then."""
         if not job.schedule:
             return await lists.freeze(job)
-        await self._inputs.look_up(job)
+        await self.look_up_inputs(job)
         return ()
+
+    async def look_up_inputs(self, job: Job) -> None:
+        """Raises what is wrong with them (orchestrator/inputs/problems.py)."""
+        await self._inputs.look_up(job)
 
     async def pinned_needs(self, job: Job) -> tuple[PinnedNeed, ...]:
         """The needs of a job. Raises InvalidJob, NeedNeverMet."""

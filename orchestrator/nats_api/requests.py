@@ -54,7 +54,6 @@ from shared.runtime.version import version_text
 
 _log = logging.getLogger(__name__)
 
-NAME = "tarpon"
 _NEEDS = {
     **dict.fromkeys(("jobs.submit", "jobs.submit-all", "jobs.stop", "jobs.delete", "jobs.schedule"), WRITE_JOB),
     **dict.fromkeys(("jobs.get", "jobs.list", "jobs.results", "jobs.history", "jobs.waits"), READ_JOB),
@@ -77,6 +76,7 @@ class Integrations:
     """The service; `run` offers it over each connection, and `offered` is set when it has been for the first time."""
 
     def __init__(self, assembly: Assembly) -> None:
+        self._name = assembly.name
         self._connection = assembly.connection
         self._model = assembly.model
         self._store = assembly.store
@@ -126,8 +126,9 @@ class Integrations:
         service = await raising_cancellation(
             micro.add_service(
                 self._connection.client,
-                name=NAME,
+                name=subjects.SERVICE,
                 version=version_text(),
+                metadata={subjects.ORCHESTRATOR: self._name},
                 description="Submit, watch and stop batch jobs, and get at their results.",
             )
         )

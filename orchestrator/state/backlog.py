@@ -14,6 +14,7 @@ from orchestrator.state.chains import Chains
 from orchestrator.state.filing.known_jobs import KnownJobs
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.news import News
+from orchestrator.state.throughput import Throughput
 from orchestrator.state.waiting_jobs import WaitingJobs
 from shared.ids import JobId
 from shared.jobs.states import JobState
@@ -22,7 +23,7 @@ from shared.jobs.states import JobState
 class Backlog:
     """`jobs` are those that there are, by their ids, which the model keeps."""
 
-    def __init__(self, jobs: KnownJobs, news: News, *, backoff: AttemptBackoff) -> None:
+    def __init__(self, jobs: KnownJobs, news: News, throughput: Throughput, *, backoff: AttemptBackoff) -> None:
         #: Jobs with parts that can be placed now. Changed here alone, as all that follows; others read it.
         self.pending = WaitingJobs()
         #: Jobs by the nanosecond at which a part that failed may be tried again.
@@ -43,6 +44,7 @@ class Backlog:
         self.chains = Chains(jobs)
         self._jobs = jobs
         self._news = news
+        self._throughput = throughput
         self._backoff = backoff
 
     def note(self, entry: JobEntry) -> None:
@@ -168,6 +170,7 @@ class Backlog:
             if before is not None:
                 self.job_states[before] -= 1
                 if state.is_terminal and not before.is_terminal:
+                    self._throughput.ended[state] += 1
                     self._news.on_end(entry)
 
     def _limit(self, entry: JobEntry) -> None:

@@ -45,6 +45,7 @@ from orchestrator.state.news import News
 from orchestrator.state.schedules import Schedules
 from orchestrator.state.sent_data import SentData
 from orchestrator.state.stored_secrets import StoredSecrets
+from orchestrator.state.throughput import Throughput
 from orchestrator.state.users import Users
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.protocol import subjects
@@ -109,8 +110,10 @@ class Model:
         self.names = JobNames(self.jobs, self.lists, filed)
         #: Who waits for changes of jobs.
         self.news = News()
+        #: What has happened to jobs since the start, in numbers.
+        self.throughput = Throughput()
         #: What the leader has to do about jobs.
-        self.backlog = Backlog(self.jobs, self.news, backoff=backoff)
+        self.backlog = Backlog(self.jobs, self.news, self.throughput, backoff=backoff)
         #: Which jobs are schedules, and which are runs of them.
         self.schedules = Schedules(self.jobs)
         #: Which jobs have ended, and what of them waits to be cleared away.
@@ -242,6 +245,7 @@ class Model:
         entry = self._entry(record.id)
         if entry.record is not None and entry.record.version != record.version:
             self.backlog.renew(record.id)
+        self.throughput.note_job(entry.record, record)
         entry.records.record, entry.revision = record, revision
         if record.first is not None:
             entry.records.specs[1] = record.first
@@ -260,6 +264,7 @@ class Model:
         self._filing.note(entry.id, key)
         key, records = f"{job}.{part}", entry.records
         known = records.executions.get(key)
+        self.throughput.note_execution(known, record)
         records.executions[key] = record
         records.revisions[part] = revision
         # A job looks through its executions; of many each is found by its key.

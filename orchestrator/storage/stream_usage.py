@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 import msgspec
 import nats.errors
-from nats.js.api import StreamInfo
+from nats.js.api import PeerInfo, StreamInfo
 
 from orchestrator.storage.streams import STREAMS
 from shared.errors import MessagingUnavailable
 from shared.messaging.transport import Connection
+from shared.protocol.orchestrators.rest_cluster import BEHIND, CURRENT, LEADS, OFFLINE
 from shared.runtime.aio import raising_cancellation
 
 _log = logging.getLogger(__name__)
@@ -26,6 +28,8 @@ class StreamFill(msgspec.Struct, frozen=True, kw_only=True):
     limit_bytes: int = 0
     replicas: int = 1
     current: int = 1
+    servers: Mapping[str, str] = {}
+    """What each server that keeps it is for it (`StreamView.servers`), by its name."""
 
 
 class StreamUsage:
@@ -60,10 +64,18 @@ def fill_of(info: StreamInfo) -> StreamFill:
     """A server tells of the others that keep a stream; where none leads, nobody answers for all."""
     cluster, limit = info.cluster, info.config.max_bytes or 0
     others = cluster.replicas or [] if cluster is not None else []
+    leader = {cluster.leader: LEADS} if cluster is not None and cluster.leader else {}
     return StreamFill(
         bytes=info.state.bytes,
         messages=info.state.messages,
         limit_bytes=max(0, limit),
         replicas=info.config.num_replicas or 1,
         current=1 + sum(bool(each.current) and not each.offline for each in others),
+        servers=leader | {each.name: _standing(each) for each in others if each.name},
     )
+
+
+def _standing(server: PeerInfo) -> str:
+    if server.offline:
+        return OFFLINE
+    return CURRENT if server.current else BEHIND

@@ -5,7 +5,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import ParseResult
 
 import nats.errors
@@ -56,8 +56,20 @@ async def taken_in(client: Client) -> None:
     await raising_cancellation(client.flush())
 
 
+class ServerGreeting(NamedTuple):
+    """What a server says of itself when one connects."""
+
+    name: str = ""
+    version: str = ""
+
+
 class MendedClient(Client):
     """nats-py's client, mended where it would hang, or tell a secret to whoever listens."""
+
+    @property
+    def server_greeting(self) -> ServerGreeting:
+        told = self._server_info
+        return ServerGreeting(str(told.get("server_name", ""))[:128], str(told.get("version", ""))[:64])
 
     def __init__(self) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ from nats.aio.msg import Msg
 
 from shared.errors import MessagingUnavailable, PayloadTooLarge
 from shared.messaging.acknowledgements import EXPECTED, number_in_stream
-from shared.messaging.client import Admits, ChoosyClient, MendedClient, taken_in
+from shared.messaging.client import Admits, ChoosyClient, MendedClient, ServerGreeting, taken_in
 from shared.messaging.problems import check_payload, is_refusal, last_words, why_not
 from shared.messaging.replies import Replies
 from shared.protocol.nats_address import ENCRYPTED, parse_nats_address
@@ -155,6 +155,11 @@ class Connection:
             raise MessagingUnavailable("There is no connection to NATS at present.")
         return self._client
 
+    @property
+    def server(self) -> ServerGreeting:
+        """The server that this process is connected to."""
+        return self._client.server_greeting if self._client is not None else ServerGreeting()
+
     async def next_connection(self, after: int) -> int:
         """Wait until a connection stands that was made after the `after`th; give its number."""
         async with self._changed:
@@ -190,11 +195,11 @@ class Connection:
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise MessagingUnavailable(f"Nobody answered on {subject}: {error!r}") from error
 
-    async def publish(self, subject: str, payload: bytes) -> None:
-        """Send to whoever listens now."""
+    async def publish(self, subject: str, payload: bytes, *, reply: str = "") -> None:
+        """Send to whoever listens now, each of whom may answer at `reply`."""
         _check_size(subject, payload)
         try:
-            await self.client.publish(subject, payload)
+            await self.client.publish(subject, payload, reply)
         except (nats.errors.Error, OSError) as error:
             raise MessagingUnavailable(f"Nothing can be sent on {subject}: {error!r}") from error
 

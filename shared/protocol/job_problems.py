@@ -4,19 +4,29 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from shared.jobs.rules import normalised, problems
+from shared.jobs.spec import Job
 
 if TYPE_CHECKING:
-    from shared.protocol.rest import DiffRequest, SubmitAllRequest, SubmitRequest
+    from shared.protocol.rest import DiffRequest, SubmitAllRequest, SubmitRequest, ValidateRequest
 
 _PATH = re.compile(r"[A-Za-z]+(?:\[[0-9]+\])?(?:\.[A-Za-z]+(?:\[[0-9]+\])?)*")
+_FIELDS = frozenset(each.encode_name for each in msgspec.structs.fields(Job))
 _NEEDS = {"Tasks[0].ResultPaths": "Tasks[0].Publisher", "Tasks[0].Retries": "Tasks[0].FailOnExitCode"}
 """What a problem of one part may follow from besides that part."""
 _WHOLE = "Constraints["
 """Problems of what begins so are those of all its fields together."""
 
 
-def of_request(request: "SubmitRequest | DiffRequest", wrong: Collection[str]) -> Iterator[str]:
+def path_of(problem: str) -> str:
+    """Where in the job it is, such as `Tasks[0].Name`; empty where the sentence does not begin with that."""
+    found = _PATH.match(problem.removeprefix("Job."))
+    return found[0] if found is not None and re.split(r"[.\[]", found[0])[0] in _FIELDS else ""
+
+
+def of_request(request: "SubmitRequest | DiffRequest | ValidateRequest", wrong: Collection[str]) -> Iterator[str]:
     """Of the job in a request, where the parts of the request at the paths `wrong` cannot be read."""
     within = {each.removeprefix("Job.") for each in wrong}
     return (f"Job.{each}" for each in independent(problems(normalised(request.job)), within))

@@ -97,6 +97,29 @@ class DiffResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     warnings: tuple[str, ...] = ()
 
 
+class ValidateRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Tell everything that is wrong with this job, and run nothing."""
+
+    job: Job
+
+
+class JobProblem(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """Why a submit of the job would be refused now. `path` is where in the job, such as `Tasks[0].Engine`, or empty."""
+
+    code: str
+    message: str
+    hint: str = ""
+    path: str = ""
+
+
+class ValidateResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """A job is `valid` that has no problems. `warnings` are those that a submit would give."""
+
+    valid: bool
+    problems: tuple[JobProblem, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
 class RerunRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """Run a version of the job again, the newest one if it is 0. With a token a repeated request does it once.
 

@@ -125,6 +125,18 @@ SERVICE_REQUESTS = tuple(f"$SRV.{verb}{rest}" for verb in ("PING", "INFO", "STAT
 """What a micro service of NATS answers about itself, as `nats micro` asks (ADR-32 of NATS)."""
 
 
+SERVICE = "tarpon"
+"""The name of the micro service that every orchestrator offers."""
+ORCHESTRATORS_PING = f"$SRV.PING.{SERVICE}"
+ORCHESTRATOR = "orchestrator"
+"""Under which an orchestrator tells its name there."""
+
+
+def own_inbox(name: str) -> str:
+    """Where an orchestrator hears what is answered to it alone."""
+    return f"_INBOX.{name}"
+
+
 def integration_may_publish(principal: str) -> tuple[str, ...]:
     return (f"{PREFIX}.api.{principal}.>", *SERVICE_REQUESTS)
 

@@ -29,6 +29,7 @@ from orchestrator.jobs.removals import Removals
 from orchestrator.jobs.submissions import Submissions
 from orchestrator.jobs.waits import JobWaits
 from orchestrator.nodes.input_keepers import InputKeepers
+from orchestrator.nodes.orchestrators import Orchestrators
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.records import Event, NodeRecord, SpecRecord, with_event
 from orchestrator.s3.locations import Locations
@@ -38,6 +39,7 @@ from orchestrator.state.model import Model
 from orchestrator.storage.lease import Lease
 from orchestrator.storage.store import Store
 from orchestrator.storage.stream_usage import StreamUsage
+from orchestrator.telemetry.hour import LastHour
 from orchestrator.telemetry.measures import Measures
 from orchestrator.telemetry.traces import Traces
 from orchestrator.webhooks.totals import WebhookTotals
@@ -85,6 +87,7 @@ class FedApi:
         self._folder = Path(gettempdir()) / f"tarpon-audit-{os.urandom(8).hex()}"
         self.audit = audit_in(audit_folder or self._folder)
         self._measures = Measures()
+        self.last_hour = LastHour(self.model, self.store)
         traces = Traces(OFF, self.model, leads=lambda: True)
         secrets = TaskSecrets(self.model, self.store, Secret("of-the-tests"))
         listings = Listings(locations)
@@ -124,6 +127,8 @@ class FedApi:
             input_nodes=InputNodes(self.model, InputKeepers(), no_archives),
             certificates={},
             streams=StreamUsage(connection),
+            orchestrators=Orchestrators(connection),
+            last_hour=self.last_hour,
             result_signer=ResultSigner(Secret(new_user_seed())),
             webhooks=WebhookTotals(),
             webhook_secret=Secret(),

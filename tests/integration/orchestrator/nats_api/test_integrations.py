@@ -14,12 +14,15 @@ import pytest
 from nats.aio.client import Client
 
 from orchestrator.admission.secret_files import integration_password
+from orchestrator.nodes.orchestrators import Orchestrators
 from shared.messaging.client import taken_in
+from shared.messaging.transport import connect
 from shared.protocol.messages import ExecutionStarted, OutputPublished, RunOutput, TaskEnded
+from shared.runtime.aio import background
 from shared.settings.secret import Secret
 from tests.integration.running import running_orchestrator
 from tests.servers import S3Server
-from tests.waiting import eventually
+from tests.waiting import answered, eventually
 
 BODY = b"an archive"
 PUBLISHED = OutputPublished(
@@ -76,6 +79,23 @@ async def test_a_program_submits_a_job_and_hears_of_each_step_until_its_end(runn
         assert numbers == sorted(set(numbers)), "who hears a number again has heard that event"
         assert before == [0, *numbers[:-1]], "who has not heard the one before has missed something"
         assert len(numbers) >= 4
+
+
+async def test_orchestrators_of_a_set_hear_of_each_other(running: Any) -> None:
+    seed = running.config.data_dir / "orchestrator" / "secrets" / "orchestrator.nkey"
+    async with connect([running.server], name="other", nkey_seed=seed.read_text().strip()) as connection:
+        seen = Orchestrators(connection)
+        async with background(orchestrators=seen.run()):
+            await eventually(seen.known)
+
+    async def cluster() -> Any:
+        return (await running.ask("/api/v1/agent/cluster")).json
+
+    answer = await answered(cluster, lambda told: told["Leader"])
+    assert [each.name for each in seen.known()] == [each["ID"] for each in answer["Orchestrators"]]
+    assert answer["Orchestrators"][0]["Leads"]
+    assert answer["NATS"]["Embedded"]
+    assert answer["NATS"]["Version"]
 
 
 async def test_a_program_has_a_job_run_by_a_schedule_and_changes_that(running: Any) -> None:

@@ -1,0 +1,1 @@
+"""Routes that tell about all orchestrators of a set, and what they rest on."""

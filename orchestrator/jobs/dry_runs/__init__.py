@@ -1,0 +1,1 @@
+"""What would come of a change that is not made."""
