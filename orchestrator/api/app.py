@@ -26,6 +26,7 @@ from orchestrator.api.logs import LogRoutes
 from orchestrator.api.namespaces.data import DataRoutes
 from orchestrator.api.namespaces.secrets import SecretRoutes
 from orchestrator.api.namespaces.weights import NamespaceRoutes
+from orchestrator.api.node_executions import NodeExecutionRoutes
 from orchestrator.api.nodes import Disconnect, NodeRoutes
 from orchestrator.api.openapi import document
 from orchestrator.api.own_node import OwnNode
@@ -78,11 +79,13 @@ class Api:
             authority=authority,
         )
         own_node, details = OwnNode(assembly.name, assembly.config), JobDetailRoutes(assembly)
+        nodes = NodeRoutes(assembly, own_node, tokens, disconnect)
         self.routes = (
             *JobRoutes(assembly, details).routes(),
             *details.routes(),
             *LogRoutes(assembly, details).routes(),
-            *NodeRoutes(assembly, own_node, tokens, disconnect).routes(),
+            *nodes.routes(),
+            *NodeExecutionRoutes(assembly, nodes).routes(),
             *ScheduleRoutes(assembly, details).routes(),
             *TokenRoutes(assembly, tokens).routes(),
             *SecretRoutes(assembly).routes(),

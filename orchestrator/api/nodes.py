@@ -117,7 +117,7 @@ class NodeRoutes:
         return answer(rest_nodes.ListNodesResponse(next_token=token, nodes=tuple(items)))
 
     async def get_node(self, request: web.Request) -> web.Response:
-        found = self._found(request)
+        found = self.found(request)
         state = self._own_node.state() if found is None else self._state(found, principal_of(request))
         return answer(rest_nodes.NodeResponse(node=state))
 
@@ -186,13 +186,13 @@ class NodeRoutes:
 
     def _named(self, request: web.Request, *, bound: bool) -> NodeId:
         """The compute node that the path names. Raises as `_found`, and NodeIsOrchestrator."""
-        found = self._found(request, bound=bound)
+        found = self.found(request, bound=bound)
         if found is None:
             raise NodeIsOrchestrator(self._own_node.name)
         tell(request, found)
         return found
 
-    def _found(self, request: web.Request, *, bound: bool = False) -> NodeId | None:
+    def found(self, request: web.Request, *, bound: bool = False) -> NodeId | None:
         """The node that the path names, None for the orchestrator; with `bound`, also one whose key alone is known.
 
         Raises NotReady, NodeNotFound, or MultipleNodesFound for the beginning of several. A compute node may have given

@@ -166,3 +166,8 @@ class ListNodesQuery(Struct, frozen=True, kw_only=True):
     reverse: Reverse = False
     limit: Limit = 0
     next_token: Token = ""
+
+
+class NodeExecutionsQuery(Struct, frozen=True, kw_only=True):
+    limit: Limit = 0
+    next_token: Token = ""

@@ -234,7 +234,7 @@ async def test_a_beginning_that_is_of_one_job_here_and_of_others_elsewhere_means
 
 
 async def test_what_others_run_on_a_node_is_not_counted(api: FedApi) -> None:
-    everybody, user = keyed("all", "read:node"), limited(api, "read:node")
+    everybody, user = keyed("all", "read:node", "read:job"), limited(api, "read:node", "read:job")
     api.feed(everybody.record.key, everybody.record)
     nodes = [next(iter(api.model.executions.live))]
     api.node(nodes[0])
@@ -242,6 +242,8 @@ async def test_what_others_run_on_a_node_is_not_counted(api: FedApi) -> None:
         node = (await api.ask(f"{NODES}/{nodes[0]}", headers=seen_by.bearer)).json["Node"]
         assert node["LiveExecutions"] == live
         assert node["Info"]["ComputeNodeInfo"]["RunningExecutions"] == live
+        held = (await api.ask(f"{NODES}/{nodes[0]}/executions", headers=seen_by.bearer)).json["Items"]
+        assert [each["JobID"] for each in held] == [ID, "j-0001"][-live:]
 
 
 async def test_a_job_cannot_be_put_into_a_namespace_that_a_key_is_not_for(api: FedApi) -> None:

@@ -1,0 +1,9 @@
+// What who looks may do, so that nothing is offered that the API would refuse. The API decides all the same.
+
+/** Whether a session has a capability such as `write:job`. */
+export function may(session, capability) {
+  const has = session.Capabilities;
+  if (!has) return true;
+  const [verb] = capability.split(":");
+  return has.includes("*") || has.includes(`${verb}:*`) || has.includes(capability);
+}
