@@ -18,6 +18,7 @@ from orchestrator.api.access.sessions import SessionRoutes
 from orchestrator.api.access.users import UserRoutes
 from orchestrator.api.agent import DOCUMENT, AgentRoutes
 from orchestrator.api.bodies import MAX_BODY_BYTES
+from orchestrator.api.cluster.node_executions import NodeExecutionRoutes
 from orchestrator.api.cluster.routes import ClusterRoutes
 from orchestrator.api.errors import errors_as_answers, log_no_requests_less, with_headers
 from orchestrator.api.job_details import JobDetailRoutes
@@ -26,7 +27,6 @@ from orchestrator.api.logs import LogRoutes
 from orchestrator.api.namespaces.data import DataRoutes
 from orchestrator.api.namespaces.secrets import SecretRoutes
 from orchestrator.api.namespaces.weights import NamespaceRoutes
-from orchestrator.api.node_executions import NodeExecutionRoutes
 from orchestrator.api.nodes import Disconnect, NodeRoutes
 from orchestrator.api.openapi import document
 from orchestrator.api.own_node import OwnNode

@@ -1,4 +1,25 @@
-import { html } from "../vendor/preact.js";
-import { Empty } from "../parts/basics.js";
+// Who may do what, who may join, and what belongs to namespaces.
 
-export const Access = () => html`<h1>Access</h1><${Empty}>To be made.<//>`;
+import { html } from "../vendor/preact.js";
+import { linkTo } from "../lib/hooks.js";
+import { Tabs } from "../parts/basics.js";
+import { Data, Namespaces, Secrets } from "../parts/namespaces.js";
+import { Schedules } from "../parts/schedules.js";
+import { Tokens } from "../parts/tokens.js";
+import { Users } from "../parts/users.js";
+
+const TABS = [
+  ["users", "Users and keys", Users],
+  ["tokens", "Join tokens", Tokens],
+  ["namespaces", "Namespaces", Namespaces],
+  ["secrets", "Secrets", Secrets],
+  ["data", "Sent data", Data],
+  ["schedules", "Schedules", Schedules],
+];
+
+export function Access({ place, session }) {
+  const [name, , Shown] = TABS.find(([each]) => each === place.query.tab) ?? TABS[0];
+  return html`<h1>Access</h1>
+    <${Tabs} label="Access" of=${TABS} current=${name} to=${(tab) => linkTo(["access"], { tab })} />
+    <${Shown} key=${name} session=${session} />`;
+}
