@@ -5,13 +5,14 @@ const UNSEEN_BUT_LINES = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u
 
 function written(character) {
   const code = character.codePointAt(0);
-  if (code < 0x20) return String.fromCodePoint(0x2400 + code);
-  if (code === 0x7f) return "\u2421";
   return `\u27e8U+${code.toString(16).toUpperCase().padStart(4, "0")}\u27e9`;
 }
 
-/** A name, or another text of one line: control and bidirectional characters can be seen and do nothing. */
+/** A name: control and bidirectional characters can be seen and do nothing. */
 export const visible = (text) => String(text ?? "").replace(UNSEEN, written);
+
+/** The same of sentences, which may be of several lines. */
+export const sentences = (text) => visible(String(text ?? "").replace(/\s*\n\s*/g, " ").trim());
 
 /** The same of a text with line ends and tabs, which stay. */
 export const visibleLines = (text) => String(text ?? "").replace(/\r\n/g, "\n").replace(UNSEEN_BUT_LINES, written);
