@@ -6,7 +6,7 @@ import { isOver, pathOfJob } from "../lib/jobs.js";
 import { may } from "../lib/may.js";
 import { command, visible } from "../lib/text.js";
 import { Confirm, Problem } from "./basics.js";
-import { Command } from "./job_parts.js";
+import { Command } from "./command.js";
 
 export function JobActions({ job, session, again }) {
   const [asked, setAsked] = useState(null);

@@ -7,7 +7,8 @@ import { pathOfJob } from "../lib/jobs.js";
 import { may } from "../lib/may.js";
 import { command, visible } from "../lib/text.js";
 import { Empty, Facts, Problem, State } from "./basics.js";
-import { Command, JobLink } from "./job_parts.js";
+import { Command } from "./command.js";
+import { JobLink } from "./job_parts.js";
 
 export function Chain({ job }) {
   const { Needs: needs = [], NeededBy: followers = [], NeededByTotal: total = 0 } = job.Chain ?? {};

@@ -1,6 +1,6 @@
 // Small pieces of what is told about jobs.
 
-import { html, useState } from "../vendor/preact.js";
+import { html } from "../vendor/preact.js";
 import { linkTo } from "../lib/hooks.js";
 import { visible } from "../lib/text.js";
 
@@ -20,22 +20,3 @@ export const Labels = ({ of, onPick }) =>
 
 export const JobLink = ({ id, name, query }) =>
   html`<a href=${linkTo(["jobs", id], query)}><${Name} of=${name || id} /></a>`;
-
-/** A text to be taken elsewhere, with a button for that. */
-export function Copied({ text, label }) {
-  const [done, setDone] = useState(false);
-  const copy = async () => {
-    await navigator.clipboard.writeText(text);
-    setDone(true);
-    setTimeout(() => setDone(false), 1500);
-  };
-  return html`<button type="button" class="small" onClick=${copy} disabled=${!navigator.clipboard}
-    aria-live="polite">${done ? "Copied" : label}</button>`;
-}
-
-/** A command line that does the same as a button. */
-export const Command = ({ text }) =>
-  html`<div class="command">
-    <span>The same by command:</span>
-    <pre>${text}</pre>
-  </div>`;

@@ -9,7 +9,7 @@ import { pathOfJob, specOf } from "../lib/jobs.js";
 import { may } from "../lib/may.js";
 import { visible, visibleLines } from "../lib/text.js";
 import { Loading, Problem } from "./basics.js";
-import { Copied } from "./job_parts.js";
+import { Copy } from "./command.js";
 
 const FORMS = {
   yaml: { name: "YAML", write: (spec) => dump(spec, { lineWidth: 120 }), type: "application/yaml" },
@@ -32,7 +32,7 @@ export function Specification({ job, place, session, to }) {
       </select></div>`}
       <span role="group" aria-label="Form">${Object.entries(FORMS).map(([name, each]) => html`<a key=${name} class="button"
         aria-current=${name === form ? "true" : undefined} href=${to("spec", { form: name, version: place.query.version })}>${each.name}</a> `)}</span>
-      <${Copied} text=${text} label="Copy" />
+      <${Copy} text=${text} label="Copy" />
       <${Download} text=${text} name=${`${one.Name || one.ID}.${form}`} type=${FORMS[form].type} />
     </div>
     <pre class="spec" tabindex="0" aria-label="Specification">${visibleLines(text)}</pre>

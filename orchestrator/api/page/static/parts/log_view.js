@@ -5,7 +5,7 @@ import { bytes, count } from "../lib/format.js";
 import { found, LogLines, MOST_BYTES } from "../lib/log_lines.js";
 import { followLog } from "../lib/log_stream.js";
 import { command, visible } from "../lib/text.js";
-import { Copied } from "./job_parts.js";
+import { Copy } from "./command.js";
 
 /** The height of a line, which the style sheet sets too. */
 const LINE = 20;
@@ -39,7 +39,7 @@ export function LogView({ job, execution, to }) {
       <div><label for="log-streams">Show</label><select id="log-streams" value=${streams} onChange=${(event) => { setStreams(event.target.value); setCurrent(-1); }}>
         <option value="both">stdout and stderr</option><option>stdout</option><option>stderr</option></select></div>
       <label class="check"><input type="checkbox" checked=${follow} onChange=${(event) => setFollow(event.target.checked)} /> Follow</label>
-      <${Copied} text=${command("tarpon", "job", "logs", "--execution-id", execution.ID, job.ID)} label="Copy the command" />
+      <${Copy} text=${command("tarpon", "job", "logs", "--execution-id", execution.ID, job.ID)} label="Copy the command" />
     </div>
     <${Standing} state=${state} log=${log} to=${to} execution=${execution} />
     <${Lines} lines=${lines} drawn=${drawn} follow=${follow} onFollow=${setFollow} words=${words.trim()} at=${places[current] ?? null} />

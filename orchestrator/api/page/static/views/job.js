@@ -6,12 +6,13 @@ import { linkTo, usePoll } from "../lib/hooks.js";
 import { exitCodes, isOver, lasted, leftOut, pathOfJob, reasonOf } from "../lib/jobs.js";
 import { sentences, visible } from "../lib/text.js";
 import { Facts, Loading, Problem, State, Tabs } from "../parts/basics.js";
+import { Copy } from "../parts/command.js";
 import { JobActions } from "../parts/job_actions.js";
 import { Chain, Schedule } from "../parts/job_chain.js";
 import { History } from "../parts/job_history.js";
 import { Log } from "../parts/job_log.js";
 import { Parts } from "../parts/job_partitions.js";
-import { Copied, JobLink, Labels, Name } from "../parts/job_parts.js";
+import { JobLink, Labels, Name } from "../parts/job_parts.js";
 import { Specification } from "../parts/job_spec.js";
 
 export function Job({ place, session }) {
@@ -74,7 +75,7 @@ function Head({ job, session, again }) {
       <${State} name=${job.State.StateType} />
       <${JobActions} job=${job} session=${session} again=${again} />
     </div>
-    <p class="id"><code>${visible(job.ID)}</code> <${Copied} text=${job.ID} label="Copy" /></p>
+    <p class="id"><code>${visible(job.ID)}</code> <${Copy} text=${job.ID} label="Copy" /></p>
     ${reason && html`<p class="why" data-state=${job.State.StateType}>${sentences(reason)}</p>`}
     ${missing > 0 && html`<div class="problem warning" role="alert"><strong>The results are not whole.</strong>
       <div>The content of ${count(missing)} ${missing === 1 ? "entry" : "entries"} could not be read, and is not in them.</div></div>`}
