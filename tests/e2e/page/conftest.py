@@ -27,6 +27,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 def site(chromium: str, s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """An orchestrator that lets everybody in, with one node."""
     made = Stack(tmp_path_factory.mktemp("site"), s3_server)
+    made.shown = tmp_path_factory.getbasetemp()
     made.start_orchestrator()
     made.start_compute("node-a")
     yield made
