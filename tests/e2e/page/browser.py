@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
-WAIT_MILLISECONDS = 30_000
+WAIT_MILLISECONDS = 20_000
 """For what is to be seen; the machine may be busy."""
 _OWN_SCHEMES = {"blob", "data"}
 """Of what the page makes itself: nothing leaves the browser."""

@@ -17,6 +17,9 @@ export const sentences = (text) => visible(String(text ?? "").replace(/\s*\n\s*/
 /** The same of a text with line ends and tabs, which stay. */
 export const visibleLines = (text) => String(text ?? "").replace(/\r\n/g, "\n").replace(UNSEEN_BUT_LINES, written);
 
+/** At most `most` characters of it, as it may be seen; a `…` tells that there are more. */
+export const shortened = (text, most) => (text.length > most ? `${visible(text.slice(0, most - 1))}…` : visible(text));
+
 /** The beginning of an id, as the command line takes it: `j-0a3b6548`. */
 export const shortId = (id) => visible(id).slice(0, 10);
 

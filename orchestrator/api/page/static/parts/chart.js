@@ -14,7 +14,7 @@ export function Chart({ title, times, series, show = (value) => `${value}`, heig
   const plot = useRef(null);
   const theme = useTheme();
   useEffect(() => {
-    const options = optionsOf(box.current.clientWidth, height, series, show, () => colours(box.current, series));
+    const options = optionsOf(box.current, height, series, show);
     plot.current = new Plot(options, [times, ...series.map((each) => each.values)], box.current);
     const watched = new ResizeObserver(() => box.current && plot.current.setSize({ width: box.current.clientWidth, height }));
     watched.observe(box.current);
@@ -55,11 +55,11 @@ function Table({ title, times, series, show }) {
 
 const clock = (time) => new Date(time * 1000).toTimeString().slice(0, 8);
 
-function optionsOf(width, height, series, show, coloursOf) {
-  const { lines, text, grid } = coloursOf();
+function optionsOf(box, height, series, show) {
+  const [text, grid, ...lines] = coloursOf(box, ["soft", "line", ...series.map((each) => each.colour)]);
   const axis = { stroke: text, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, font: "11px system-ui, sans-serif" };
   return {
-    width,
+    width: box.clientWidth,
     height,
     legend: { show: false },
     cursor: { show: false },
@@ -72,21 +72,20 @@ function optionsOf(width, height, series, show, coloursOf) {
   };
 }
 
-/** A canvas takes no variables of a style sheet, so the browser is asked what they are at present. */
-function colours(box, series) {
+/** A canvas takes no variables of a style sheet, so the browser is asked what these are at present. */
+export function coloursOf(box, names) {
   const probe = document.createElement("span");
   box.append(probe);
-  const of = (name) => {
+  const found = names.map((name) => {
     probe.style.color = `var(--${name})`;
     return getComputedStyle(probe).color;
-  };
-  const found = { lines: series.map((each) => of(each.colour)), text: of("soft"), grid: of("line") };
+  });
   probe.remove();
   return found;
 }
 
 /** Changes whenever the theme does, be it by the page or by the browser. */
-function useTheme() {
+export function useTheme() {
   const [turns, setTurns] = useState(0);
   useEffect(() => {
     const turn = () => setTurns((last) => last + 1);
