@@ -7,9 +7,9 @@ const MOST_ROWS = 30;
 
 /**
  * `times` are seconds since 1970; `series` is `[{label, colour, values}]`, where `colour` names a variable of the style
- * sheet and a value may be null; `show` makes a value readable.
+ * sheet and a value may be null; `show` makes a value readable. Of what is counted by interval, `sums` tells the sum.
  */
-export function Chart({ title, times, series, show = (value) => `${value}`, height = 150 }) {
+export function Chart({ title, times, series, show = (value) => `${value}`, sums = false, height = 150 }) {
   const box = useRef(null);
   const plot = useRef(null);
   const theme = useTheme();
@@ -27,16 +27,17 @@ export function Chart({ title, times, series, show = (value) => `${value}`, heig
   return html`<figure class="chart card">
     <figcaption>
       <strong>${title}</strong>
-      <ul>${series.map((each) => html`<li key=${each.label}><span class="swatch" style=${{ background: `var(--${each.colour})` }} aria-hidden="true"></span>${each.label}: ${inWords(each.values, show)}</li>`)}</ul>
+      <ul>${series.map((each) => html`<li key=${each.label}><span class="swatch" style=${{ background: `var(--${each.colour})` }} aria-hidden="true"></span>${each.label}: ${inWords(each.values, show, sums)}</li>`)}</ul>
     </figcaption>
     <div ref=${box} aria-hidden="true" class="plot"></div>
     <${Table} title=${title} times=${times} series=${series} show=${show} />
   </figure>`;
 }
 
-function inWords(values, show) {
+function inWords(values, show, sums) {
   const known = values.filter((each) => each !== null && each !== undefined);
   if (!known.length) return "nothing yet";
+  if (sums) return `${show(known.reduce((sum, each) => sum + each, 0))} in all`;
   return `${show(known.at(-1))} now, at most ${show(Math.max(...known))}`;
 }
 
