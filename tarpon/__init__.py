@@ -1,4 +1,4 @@
-"""The user's side of Tarpon: the command line, and `Client` for Python programs."""
+"""The user's side of Tarpon: the command line, and `Client` and `SyncClient` for Python programs."""
 
 from typing import TYPE_CHECKING
 
@@ -9,9 +9,10 @@ require_ours("shared")
 
 if TYPE_CHECKING:
     from shared.jobs.states import DesiredState, ExecutionState, JobState
+    from tarpon.blocking.client import SyncClient
     from tarpon.client import Client
 
-__all__ = ["Client", "DesiredState", "ExecutionState", "JobState"]
+__all__ = ["Client", "DesiredState", "ExecutionState", "JobState", "SyncClient"]
 
 
 def __getattr__(name: str) -> object:
@@ -20,6 +21,10 @@ def __getattr__(name: str) -> object:
         from tarpon.client import Client
 
         return Client
+    if name == "SyncClient":
+        from tarpon.blocking.client import SyncClient
+
+        return SyncClient
     if name in __all__:
         from shared.jobs import states
 

@@ -6,8 +6,10 @@ probably small: its archive is fetched and looked through here.
 
 import os
 import tempfile
+from bisect import bisect_left, bisect_right
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from itertools import islice
 from typing import IO, Protocol
 
@@ -53,6 +55,19 @@ class Contents(Protocol):
 
     async def data_bytes(self, files: Sequence[Member] | None) -> int:
         """How much room these files, or all, need at least where holes take none; 0 where that is not known."""
+
+    async def part_reader(self, file: Member) -> "PartReader":
+        """For reading parts of one file, again and again."""
+
+
+class PartReader(Protocol):
+    """Reads of one file run at the same time; what else a Contents does runs one at a time."""
+
+    async def read(self, start: int, end: int) -> bytes:
+        """The bytes of the file from `start` up to `end`, which are within it. Raises DownloadFailed and Damaged."""
+
+    def close(self) -> None:
+        """Nothing is read any more."""
 
 
 @asynccontextmanager
@@ -128,7 +143,15 @@ class _Indexed:
         return wanted
 
     async def read(self, files: Sequence[Member], take: Take, on_bytes: OnBytes) -> None:
-        needed = (await self._wanted(files)).table
+        await self.read_blocks((await self._wanted(files)).table, files, take, on_bytes)
+
+    async def part_reader(self, file: Member) -> "PartReader":
+        return _PartOfBlocks(self, file, (await self._wanted([file])).table)
+
+    async def read_blocks(
+        self, needed: Sequence[Block], files: Sequence[Member], take: Take, on_bytes: OnBytes
+    ) -> None:
+        """As `read`, out of these blocks, which hold the content of the files."""
         total_bytes = await in_thread(lambda: sum(span.end - span.start for span in spans_of(needed)))
         reader, cutter = BlockReader(needed), Cutter(files)
         done_bytes = next_at = 0
@@ -158,6 +181,44 @@ class _Indexed:
                     await deliver(at, portion)
                     at += len(portion)
         await in_thread(end)
+
+
+class _PartOfBlocks:
+    def __init__(self, contents: _Indexed, file: Member, blocks: Sequence[Block]) -> None:
+        self._contents = contents
+        self._file = file
+        self._blocks = blocks
+
+    def __repr__(self) -> str:
+        return f"<_PartOfBlocks of {self._contents!r}>"
+
+    async def read(self, start: int, end: int) -> bytes:
+        if start >= end:
+            return b""
+        part = replace(self._file, content_at=self._file.content_at + start, size_bytes=end - start)
+        first = bisect_right(self._blocks, part.content_at, key=lambda block: block.tar_at) - 1
+        after = bisect_left(self._blocks, part.content_at + part.size_bytes, key=lambda block: block.tar_at)
+        content = _Joined()
+        await self._contents.read_blocks(self._blocks[max(0, first) : after], [part], content.take, _no_progress)
+        return bytes(content.content)
+
+    def close(self) -> None:
+        pass
+
+
+class _Joined:
+    """Takes the content of one file."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+
+    def take(self, event: Member | memoryview) -> None:
+        if not isinstance(event, Member):
+            self.content += event
+
+
+def _no_progress(_done: int, _total: int) -> None:
+    pass
 
 
 class _Whole:
@@ -199,12 +260,52 @@ class _Whole:
     async def data_bytes(self, files: Sequence[Member] | None) -> int:  # noqa: ARG002  # the protocol's
         return 0
 
+    async def part_reader(self, file: Member) -> "PartReader":
+        """The file is unpacked once."""
+        unpacked = _Unpacked()
+        try:
+            await self.read([file], unpacked.take, _no_progress)
+        except BaseException:
+            unpacked.close()
+            raise
+        return unpacked
+
     def _tar(self) -> Iterator[bytes]:
         self._archive.seek(0)
         gunzip = Gunzip()
         while data := self._archive.read(_READ_BYTES):
             yield from gunzip.feed(data)
         gunzip.close()
+
+
+class _Unpacked:
+    """One file in a temporary file of its own, which has no position that its readers would share."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # `close` is its end
+
+    def __repr__(self) -> str:
+        return "<_Unpacked file>"
+
+    def take(self, event: Member | memoryview) -> None:
+        if not isinstance(event, Member):
+            self._file.write(event)
+
+    async def read(self, start: int, end: int) -> bytes:
+        return await in_thread(partial(self._read, start, end))
+
+    def _read(self, start: int, end: int) -> bytes:
+        self._file.flush()
+        content = bytearray()
+        while len(content) < end - start and (piece := self._pread(start + len(content), end)):
+            content += piece
+        return bytes(content)
+
+    def _pread(self, start: int, end: int) -> bytes:
+        return os.pread(self._file.fileno(), min(end - start, _READ_BYTES), start)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def _plain(member: Member) -> Member | None:

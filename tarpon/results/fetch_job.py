@@ -77,7 +77,7 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     oddities: Oddities = msgspec.field(default_factory=Oddities)
 
 
-class OnProgress(Protocol):
+class OnFetchProgress(Protocol):
     def __call__(self, done_bytes: int, total_bytes: int, /) -> None: ...
 
 
@@ -95,7 +95,7 @@ async def get_results(
     namespace: str = "",
     called: str = "",
     rules: PlacementRules | None = None,
-    on_progress: OnProgress | None = None,
+    on_progress: OnFetchProgress | None = None,
 ) -> Fetched:
     """Download, verify and extract the results of `job`, or what is below `paths` in them.
 
@@ -308,7 +308,7 @@ async def _in_thread(act: Callable[..., None], *args: object) -> None:
 class _Progress:
     """Adds up the progress of several results."""
 
-    def __init__(self, results: Sequence[ResultParams], on_progress: OnProgress | None) -> None:
+    def __init__(self, results: Sequence[ResultParams], on_progress: OnFetchProgress | None) -> None:
         self._done = {each.execution_id: 0 for each in results}
         self._totals = dict(self._done)
         self._on_progress = on_progress

@@ -57,7 +57,7 @@ async def list_files(
     Raises InvalidInput where the job has several results and none is chosen, NoResults, JobNotEnded, NotFound,
     DownloadFailed and Damaged.
     """
-    chosen = _contents(
+    chosen = contents_of(
         client, job, partition=partition, execution=execution_id, version=job_version, namespace=namespace
     )
     async with chosen as contents:
@@ -89,7 +89,7 @@ async def read_file(
         if not isinstance(event, Member):
             write(event)
 
-    chosen = _contents(
+    chosen = contents_of(
         client, job, partition=partition, execution=execution_id, version=job_version, namespace=namespace
     )
     async with chosen as contents:
@@ -97,9 +97,10 @@ async def read_file(
 
 
 @asynccontextmanager
-async def _contents(
+async def contents_of(
     client: OrchestratorCalls, job: str, *, partition: int | None, execution: str, version: int, namespace: str
 ) -> AsyncIterator[Contents]:
+    """What one result of `job` has in it. Raises what list_files raises, but not while it is listed."""
     view = await chosen_version(client, job, namespace=namespace, version=version, execution=execution)
     found = await offered(client, job, view, namespace=namespace, partition=partition, execution=execution)
     params = only(found, job)

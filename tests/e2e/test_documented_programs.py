@@ -20,7 +20,7 @@ from tests.tables_environment import tables_python
 PORT = "1234"
 PROGRAMS = (
     *("import get_results", "import list_files", "Hello over HTTP", "import duckdb", "import nats", "put_data"),
-    *("OTLPSpanExporter", "webhook-signature"),
+    *("SyncClient", "OTLPSpanExporter", "webhook-signature"),
 )
 """What is in one of the examples in Python alone; each is run by a test, the last two in others."""
 
@@ -67,6 +67,12 @@ def test_the_example_of_single_files_runs(running: Stack, tmp_path: Path) -> Non
     told = _run(_program("import list_files"), tmp_path, **_at(running)).splitlines()
     assert [line.split()[0] for line in told] == ["exitCode", "outputs", "outputs/report.txt", "stderr", "stdout"]
     assert (tmp_path / "report.txt").read_text() == "done\n"
+
+
+def test_the_example_without_await_runs(running: Stack, tmp_path: Path) -> None:
+    told, folder = _run(_program("SyncClient"), tmp_path, **_at(running)).splitlines()
+    assert told == "counted"
+    assert (tmp_path / folder / "outputs" / "numbers").read_text().split()[-1] == "10"
 
 
 def test_the_example_that_sends_data_runs(running: Stack, tmp_path: Path) -> None:

@@ -216,6 +216,33 @@ async def test_one_file_is_read_also_through_links(
     assert await content_of(params, path) == (source / is_file).read_bytes()
 
 
+@pytest.mark.parametrize("with_index", [True, False], ids=["by its index", "without an index"])
+@pytest.mark.parametrize(("start", "end"), [(0, 5), (100, MIB), (MIB - 1, MIB), (7, 7)])
+async def test_a_part_of_a_file_is_read_again_and_again(
+    result: Stored, source: Path, start: int, end: int, *, with_index: bool
+) -> None:
+    params = result.params() if with_index else plain(result)
+    async with object_session() as session, opened(session, params, renew=never) as contents:
+        reader = await contents.part_reader(await file_at(contents, "outputs/3.bin", "j-1"))
+        for _ in range(2):
+            assert await reader.read(start, end) == (source / "outputs" / "3.bin").read_bytes()[start:end]
+        reader.close()
+
+
+async def test_a_part_of_a_file_costs_its_block_alone(result: Stored) -> None:
+    async with (
+        gate(result.server) as between,
+        object_session() as session,
+        opened(session, result.params(endpoint=between.endpoint), renew=never) as contents,
+    ):
+        reader = await contents.part_reader(await file_at(contents, "outputs/5.bin", "j-1"))
+        async with asyncio.TaskGroup() as group:
+            for start in (0, 20):
+                group.create_task(reader.read(start, start + 10), name=f"part at {start}")
+    assert between.sent_bytes < len(result.index) + 2.2 * MIB
+    assert len(between.ranges) == 3, "the index once, and a range each"
+
+
 async def test_what_is_no_file_cannot_be_read(result: Stored) -> None:
     for path in ("outputs", "outputs/deep/loop", "shortcut"):
         with pytest.raises(NotAFile):
