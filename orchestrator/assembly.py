@@ -18,7 +18,7 @@ from orchestrator.inputs.sent_data import DataService, data_service
 from orchestrator.inputs.sent_data_inputs import SentDataInputs
 from orchestrator.inputs.shares import InputShares
 from orchestrator.jobs.joint_submissions import JointSubmissions
-from orchestrator.jobs.removals import Removals
+from orchestrator.jobs.removal.removals import Removals
 from orchestrator.jobs.result_inputs import ResultArchives
 from orchestrator.jobs.submissions import PublisherNotConfigured, PublisherNotReady, Submissions
 from orchestrator.jobs.waits import JobWaits

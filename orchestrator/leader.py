@@ -17,7 +17,7 @@ from orchestrator.dispatch.scheduler import Scheduler
 from orchestrator.dispatch.steps import Steps
 from orchestrator.inputs.data_sweep import DataSweep
 from orchestrator.inputs.grants import InputGrants
-from orchestrator.jobs.retention import Retention
+from orchestrator.jobs.removal.retention import Retention
 from orchestrator.nats_api.announcements import Announcements
 from orchestrator.nodes.reachability import unreachable_publishers
 from orchestrator.rules.time_outs import SilenceLimits

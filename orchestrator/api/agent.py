@@ -9,7 +9,7 @@ from msgspec.structs import asdict
 
 from orchestrator.admission.sign_in.sign_in import SignIn
 from orchestrator.api.bodies import answer
-from orchestrator.api.own_node import OwnNode
+from orchestrator.api.cluster.own_node import OwnNode
 from orchestrator.api.routes import AGENT, Route, principal_of
 from orchestrator.api.settings_view import shown_settings
 from orchestrator.assembly import Assembly

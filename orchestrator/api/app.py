@@ -19,6 +19,7 @@ from orchestrator.api.access.users import UserRoutes
 from orchestrator.api.agent import DOCUMENT, AgentRoutes
 from orchestrator.api.bodies import MAX_BODY_BYTES
 from orchestrator.api.cluster.node_executions import NodeExecutionRoutes
+from orchestrator.api.cluster.own_node import OwnNode
 from orchestrator.api.cluster.routes import ClusterRoutes
 from orchestrator.api.errors import errors_as_answers, log_no_requests_less, with_headers
 from orchestrator.api.job_details import JobDetailRoutes
@@ -29,7 +30,6 @@ from orchestrator.api.namespaces.secrets import SecretRoutes
 from orchestrator.api.namespaces.weights import NamespaceRoutes
 from orchestrator.api.nodes import Disconnect, NodeRoutes
 from orchestrator.api.openapi import document
-from orchestrator.api.own_node import OwnNode
 from orchestrator.api.page.policy import headers_of_page
 from orchestrator.api.page.routes import PageRoutes
 from orchestrator.api.prometheus import MetricsRoutes, counting

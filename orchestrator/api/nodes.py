@@ -7,7 +7,7 @@ from aiohttp import web
 from orchestrator.admission.principals import Principal
 from orchestrator.api.access.auditing import tell
 from orchestrator.api.bodies import answer, body_of, query_of
-from orchestrator.api.own_node import NodeIsOrchestrator, OwnNode
+from orchestrator.api.cluster.own_node import NodeIsOrchestrator, OwnNode
 from orchestrator.api.paging import page, sort_key, window_of
 from orchestrator.api.queries import ListNodesQuery
 from orchestrator.api.routes import NODES, Route, principal_of

@@ -20,7 +20,7 @@
 | `backup.last`                                    | BackupRecord    | when a backup is whole, or was restored       |
 | `incarnation.current`                            | IncarnationRecord | each time that the state is restored         |
 
-All of a job goes some time after its end (orchestrator/jobs/retention.py), in an order in which its record is the last.
+All of a job goes some time after its end (orchestrator/jobs/removal/retention.py), its record as the last.
 A job's state is never stored: it is computed from its executions (orchestrator/rules/job_progress.py). No record has
 a URL. Times are nanoseconds since 1970, by the orchestrator's clock.
 """

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from itertools import islice
 
-from orchestrator.jobs.retention import marked
+from orchestrator.jobs.removal.retention import marked
 from orchestrator.jobs.submissions import Submissions
 from orchestrator.rules.records import JobRecord, ScheduleState
 from orchestrator.schedules.decisions import GoingOn, begun_record, decide, decided_record, refused_record

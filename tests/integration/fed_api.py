@@ -25,7 +25,7 @@ from orchestrator.inputs.listings import Listings
 from orchestrator.inputs.sent_data import data_service
 from orchestrator.inputs.shares import InputShares, no_archives
 from orchestrator.jobs.joint_submissions import JointSubmissions
-from orchestrator.jobs.removals import Removals
+from orchestrator.jobs.removal.removals import Removals
 from orchestrator.jobs.submissions import Submissions
 from orchestrator.jobs.waits import JobWaits
 from orchestrator.nodes.input_keepers import InputKeepers

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.admission.result_signing import PAYLOAD_TYPE, ResultSigner, SignatureMissing, opened
 from orchestrator.dispatch.result_records import AT_ONCE
-from orchestrator.jobs import removals
+from orchestrator.jobs.removal import removals
 from orchestrator.rules.result_record import FORMAT, ResultRecord
 from shared.settings.secret import Secret
 from tests.documented_policies import give_rights

@@ -20,7 +20,7 @@ from shared.protocol.messages import (
     TaskEnded,
 )
 from shared.protocol.nodes.inputs import InputFile, InputIndex, InputsGiven, InputsRequest
-from tests.integration.orchestrator.jobs.test_retention import allow_deletion
+from tests.integration.orchestrator.jobs.removal.test_retention import allow_deletion
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Running, running_orchestrator
 from tests.servers import S3Server
@@ -190,7 +190,7 @@ async def _is_forgotten(running: Running, job: str) -> None:
 async def test_a_result_that_was_deleted_is_no_input(
     tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.jobs.retention.AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr("orchestrator.jobs.removal.retention.AGAIN_SECONDS", 0.1)
     sets = ("Publishers.Types.S3Managed.Retention=1s",)
     async with (
         running_orchestrator(tmp_path, s3_server, monkeypatch, sets=sets) as running,

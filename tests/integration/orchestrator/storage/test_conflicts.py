@@ -19,7 +19,7 @@ from shared.errors import RevisionConflict
 from shared.ids import NodeId
 from shared.messaging.transport import connect
 from shared.protocol import subjects
-from tests.integration.orchestrator.jobs.test_retention import NOOP
+from tests.integration.orchestrator.jobs.removal.test_retention import NOOP
 from tests.integration.orchestrator.test_several_orchestrators import following, other
 from tests.integration.running import Answer, Running, running_orchestrator
 from tests.nats_bus import Bus

@@ -15,7 +15,7 @@ from nats.js.errors import NotFoundError
 from orchestrator.admission.claims import Claim, Right
 from orchestrator.admission.node_keys import StoredNodeKeys
 from orchestrator.inputs.listings import Listings
-from orchestrator.jobs.retention import Retention
+from orchestrator.jobs.removal.retention import Retention
 from orchestrator.rules.records import BindingRecord, NameRecord, NodeRecord, Record, SpecRecord, TokenRecord
 from orchestrator.s3.locations import Locations
 from orchestrator.storage import returned_records
@@ -26,7 +26,7 @@ from shared.protocol import subjects
 from shared.protocol.messages import NodeInfo
 from shared.settings.config import JobRetention
 from tests.builders import new_job, new_job_record
-from tests.integration.orchestrator.jobs.test_retention import JOBS, another, stopped_job
+from tests.integration.orchestrator.jobs.removal.test_retention import JOBS, another, stopped_job
 from tests.integration.orchestrator.nodes.test_node_deletion import deleted, known, leave
 from tests.integration.orchestrator.storage.test_removed_records import SHORT, STREAM, stored_keys
 from tests.integration.orchestrator.test_several_orchestrators import following, other
@@ -199,7 +199,7 @@ class TestWhatAnEarlierVersionHasRemoved:
     async def test_is_removed_again_by_one_that_was_not_there_where_it_belongs_to_no_job(
         self, bus: Bus, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("orchestrator.jobs.retention.RETURNED_SECONDS", 0.0)
+        monkeypatch.setattr("orchestrator.jobs.removal.retention.RETURNED_SECONDS", 0.0)
         key = subjects.execution_record(execution_key(JOB, 1, 0, 0))
         async with stored(bus, key) as mine:
             retention = retention_of(mine)
@@ -211,7 +211,7 @@ class TestWhatAnEarlierVersionHasRemoved:
     async def test_what_belongs_to_a_job_that_cannot_be_read_stays(
         self, bus: Bus, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("orchestrator.jobs.retention.RETURNED_SECONDS", 0.0)
+        monkeypatch.setattr("orchestrator.jobs.removal.retention.RETURNED_SECONDS", 0.0)
         key = subjects.execution_record(execution_key(JOB, 1, 0, 0))
         async with stored(bus, key) as mine:
             await bus.jetstream.publish(f"$KV.tarpon_state.{subjects.job_record(JOB)}", b'{"made":"by another"}')

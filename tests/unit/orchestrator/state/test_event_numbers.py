@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from orchestrator.jobs import views
-from orchestrator.jobs.retention import marked
+from orchestrator.jobs.removal.retention import marked
 from orchestrator.rules.records import MAX_EVENTS, Event, ExecutionRecord, JobRecord, Record, decode_record, with_event
 from orchestrator.state.event_numbers import A_WRITE, numbered
 from orchestrator.state.model import Model

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.jobs.retention import marked
+from orchestrator.jobs.removal.retention import marked
 from orchestrator.state.model import Model
 from orchestrator.storage.store import Store
 from shared.ids import ExecutionId, JobId
@@ -177,7 +177,7 @@ class TestDeletedJobs:
             await running.wait_state(job, "Stopped")
             async with another(running) as store:
                 with pytest.MonkeyPatch.context() as patch:
-                    patch.setattr("orchestrator.jobs.retention.Retention.sweep", _nothing)
+                    patch.setattr("orchestrator.jobs.removal.retention.Retention.sweep", _nothing)
                     record = marked(store.model.jobs[job], results=False)
                     await store.update(subjects.job_record(job), record)
                     await store.delete(subjects.spec_record(job, 2))
@@ -187,7 +187,7 @@ class TestDeletedJobs:
     async def test_an_interrupted_submit_leaves_nothing_for_ever(
         self, tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("orchestrator.jobs.retention.STRAY_SECONDS", 0.2)
+        monkeypatch.setattr("orchestrator.jobs.removal.retention.STRAY_SECONDS", 0.2)
         async with with_settings(tmp_path, s3_server, monkeypatch) as running, another(running) as store:
             job = JobId(await stopped_job(running))
             spec = store.model.jobs[job].spec
@@ -263,7 +263,7 @@ class TestRetention:
     async def test_results_go_after_their_time_and_their_job_does_not(
         self, tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("orchestrator.jobs.retention.AGAIN_SECONDS", 0.1)
+        monkeypatch.setattr("orchestrator.jobs.removal.retention.AGAIN_SECONDS", 0.1)
         sets = {"Publishers__Types__S3Managed__Retention": "1s"}
         async with with_settings(tmp_path, s3_server, monkeypatch, **sets) as running:
             async with running.node("a") as node:
@@ -298,7 +298,7 @@ class TestRetention:
     async def test_a_result_under_object_lock_stays_and_holds_up_no_other_one(
         self, tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("orchestrator.jobs.retention.AGAIN_SECONDS", 0.1)
+        monkeypatch.setattr("orchestrator.jobs.removal.retention.AGAIN_SECONDS", 0.1)
         s3 = LockingS3(s3_server.endpoint)
         async with s3.serving():
             sets = {
@@ -323,7 +323,7 @@ class TestRetention:
         self, tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("orchestrator.state.ended_jobs.VERSIONS_KEPT", 2)
-        monkeypatch.setattr("orchestrator.jobs.retention.VERSIONS_KEPT", 2)
+        monkeypatch.setattr("orchestrator.jobs.removal.retention.VERSIONS_KEPT", 2)
         async with with_settings(tmp_path, s3_server, monkeypatch) as running, another(running) as store:
             job = JobId(await stopped_job(running, Name="daily"))
             for _ in range(5):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.inputs.listings import Listings
-from orchestrator.jobs.retention import BATCH, Retention, _old_versions, due_jobs, marked
+from orchestrator.jobs.removal.retention import BATCH, Retention, _old_versions, due_jobs, marked
 from orchestrator.rules.location import Location
 from orchestrator.rules.records import NameRecord, Record, SpecRecord
 from orchestrator.s3.locations import Locations

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from orchestrator.jobs.chains import JobNeeded
-from orchestrator.jobs.retention import marked
+from orchestrator.jobs.removal.retention import marked
 from orchestrator.jobs.submissions import Submissions
 from orchestrator.s3.locations import Locations
 from orchestrator.state.model import JobEntry, Model
