@@ -77,6 +77,8 @@ class Assembly:
     data: DataService
     shares: InputShares
     input_nodes: InputNodes
+    session_key: Secret
+    """What the keys of the page's sessions follow from, which all orchestrators of a set share."""
     result_signer: ResultSigner
     certificates: Mapping[str, Served]
     """What is shown at each listener that has TLS."""
@@ -99,6 +101,7 @@ def assembled(
     tracing: Tracing,
     budgets: Budgets,
     secrets_key: Secret,
+    session_key: Secret,
     result_signer: ResultSigner,
     certificates: Mapping[str, Served],
     webhook_secret: Secret = Secret(),  # noqa: B008  # it is immutable
@@ -152,6 +155,7 @@ def assembled(
         data=data,
         shares=InputShares(model, listings, archives.of),
         input_nodes=InputNodes(model, InputKeepers(), archives.of),
+        session_key=session_key,
         result_signer=result_signer,
         certificates=certificates,
         streams=StreamUsage(connection),

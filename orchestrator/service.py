@@ -117,6 +117,7 @@ async def run(
             tracing=tracing,
             budgets=budgets,
             secrets_key=secrets.task_secrets_key,
+            session_key=secrets.session_key,
             result_signer=secrets.result_signer,
             certificates=encryption.served,
             webhook_secret=webhook_secret,

@@ -222,7 +222,11 @@ class Identities:
 
     def of_signed(self, signed: Signed) -> Principal:
         """Whose signature it is that was found right. Raises Unauthorized."""
-        known = self._known(signed.key_id, "")
+        return self.of_key(signed.key_id)
+
+    def of_key(self, key_id: str) -> Principal:
+        """Whose key this is, which was shown before. Raises Unauthorized."""
+        known = self._known(key_id, "")
         if known is None:
             raise KeyWrong
         return _valid(known)
@@ -292,7 +296,10 @@ def _configured(users: Iterable[ApiUser]) -> Iterable[tuple[str, _Known]]:
         key = user.api_key.reveal()
         secret = key or _with_name(user.username, user.password.reveal())
         principal = Principal(
-            name=user.name, capabilities=frozenset(user.capabilities), namespaces=frozenset(user.namespaces)
+            name=user.name,
+            capabilities=frozenset(user.capabilities),
+            namespaces=frozenset(user.namespaces),
+            key_id=key_id_of(secret),
         )
         shown = pasted.read_secret(key)
         if shown is not None:

@@ -8,7 +8,7 @@ import msgspec
 from orchestrator.audit.events import ActorKind
 from shared.errors import Forbidden
 from shared.jobs.namespaces import ALL_NAMESPACES, DEFAULT_NAMESPACE
-from shared.protocol.capabilities import EVERYTHING, OPEN
+from shared.protocol.capabilities import ANY_KEY, EVERYTHING, OPEN
 
 ANYWHERE = frozenset({ALL_NAMESPACES})
 
@@ -66,7 +66,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     def may(self, action: str) -> bool:
         """Whether `action`, such as `read:job`, is among what it may do."""
         kind = action.partition(":")[0]
-        return action == OPEN or not self.capabilities.isdisjoint((EVERYTHING, action, f"{kind}:*"))
+        return action in {OPEN, ANY_KEY} or not self.capabilities.isdisjoint((EVERYTHING, action, f"{kind}:*"))
 
     def sees(self, namespace: str) -> bool:
         return self.sees_all or namespace in self.namespaces

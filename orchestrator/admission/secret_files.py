@@ -87,6 +87,11 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
         return ResultSigner(Secret(str(nkeys.encode_seed(made, nkeys.PREFIX_BYTE_USER), "ascii")))
 
     @property
+    def session_key(self) -> Secret:
+        """Of the sessions of the page, computed as those are: any orchestrator of a set knows them."""
+        return Secret(hmac.digest(self.issuer_seed.reveal().encode(), b"tarpon sessions", "sha256").hex())
+
+    @property
     def system_public_key(self) -> str:
         return _public_key(self.system_seed)
 

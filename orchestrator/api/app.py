@@ -7,13 +7,15 @@ from orchestrator.admission.bounds.guesses import Guesses
 from orchestrator.admission.bounds.origins import Proxies
 from orchestrator.admission.bounds.shares import UserShares
 from orchestrator.admission.identities import Identities
+from orchestrator.admission.sessions.sessions import Sessions
 from orchestrator.admission.sign_in.sign_in import SignIn
 from orchestrator.api.access.auditing import RequestAudit
 from orchestrator.api.access.auth import AuthRoutes
 from orchestrator.api.access.bounding import bounding
 from orchestrator.api.access.connections import Connections
-from orchestrator.api.access.identity import identifying
+from orchestrator.api.access.identity import WhoAsks, identifying
 from orchestrator.api.access.listener import Listener
+from orchestrator.api.access.session_cookies import SessionCookies
 from orchestrator.api.access.sessions import SessionRoutes
 from orchestrator.api.access.users import UserRoutes
 from orchestrator.api.agent import DOCUMENT, AgentRoutes
@@ -70,6 +72,9 @@ class Api:
         settings, held_back = assembly.config.api, assembly.measures.held_back
         self._identities = Identities(self._users, settings.auth, Guesses(held_back))
         self._proxies = Proxies(settings.trusted_proxies)
+        self._audited = RequestAudit(assembly.audit)
+        self._sessions = Sessions(assembly.session_key, assembly.model, assembly.store, self._identities, sign_in)
+        self._cookies = SessionCookies(self._sessions, self._proxies)
         self.shares = UserShares(settings.limits, held_back, assembly.changing)
         self.listener = Listener(Connections(settings.limits, self._proxies, held_back))
         tokens = JoinTokens(
@@ -94,7 +99,9 @@ class Api:
             *AgentRoutes(assembly, own_node, sign_in).routes(),
             *ClusterRoutes(assembly).routes(),
             *AuthRoutes(anonymous=self._identities.anonymous).routes(),
-            *SessionRoutes(self._identities).routes(),
+            *SessionRoutes(
+                self._sessions, self._cookies, self._identities, self._audited, sign_in=sign_in, api=settings
+            ).routes(),
             *UserRoutes(assembly, api_authority).routes(),
             *MetricsRoutes(assembly).routes(),
             Route("GET", DOCUMENT, self.get_document, "This description.", needs=OPEN),
@@ -102,15 +109,15 @@ class Api:
         managed = assembly.config.publishers.types.s3managed
         page = headers_of_page((managed.public_endpoint or managed.endpoint,))
         self._page = PageRoutes(lambda: page).routes()
-        self._audited = RequestAudit(assembly.audit)
         self._counting = counting(assembly.measures)
         self._document = msgspec.json.encode(document(self.routes))
 
     def application(self) -> web.Application:
         log_no_requests_less()
-        identified = identifying(
-            (*self.routes, *self._page), self._identities, self._users, self._audited, self._sign_in
+        who = WhoAsks(
+            self._identities, self._users, sessions=self._sessions, cookies=self._cookies, sign_in=self._sign_in
         )
+        identified = identifying((*self.routes, *self._page), who, self._audited)
         application = web.Application(
             middlewares=[
                 bounding(self.shares, self.listener, self._proxies),

@@ -10,6 +10,7 @@ from aiohttp.http import HttpProcessingError
 
 from orchestrator.api.access.identity import proof_for
 from orchestrator.api.access.other_sites import refuse_pages
+from orchestrator.api.access.session_cookies import CSRF_HEADER
 from orchestrator.api.bodies import MAX_BODY_BYTES, READ_SECONDS, SlowBody, answer
 from orchestrator.api.routes import Handler
 from shared.errors import (
@@ -32,6 +33,7 @@ from shared.protocol.request_signature import PROOF
 
 _log = logging.getLogger(__name__)
 
+BEARER = 'Bearer realm="tarpon"'
 REQUEST_ID = "X-Request-ID"
 """A caller's own id is taken over where it is a safe one."""
 READER_GONE = 499
@@ -158,10 +160,15 @@ def _error_answer(request: web.Request, error: TarponError) -> web.Response:
     )
     response = answer(body, body.status)
     if isinstance(error, Unauthorized):
-        response.headers["WWW-Authenticate"] = 'Bearer realm="tarpon", Basic realm="tarpon"'
+        response.headers["WWW-Authenticate"] = BEARER if _is_of_page(request) else f'{BEARER}, Basic realm="tarpon"'
     if isinstance(error, TooMuchAtOnce):
         response.headers["Retry-After"] = str(math.ceil(error.wait_seconds))
     return response
+
+
+def _is_of_page(request: web.Request) -> bool:
+    """Whether a script of the page asks: at a challenge by Basic the browser would ask for a password itself."""
+    return CSRF_HEADER in request.headers or request.headers.get("Sec-Fetch-Mode", "navigate") != "navigate"
 
 
 def _other_answer(request: web.Request, status: int, code: str, message: str, hint: str = "") -> web.Response:

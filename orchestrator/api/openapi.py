@@ -11,7 +11,7 @@ import msgspec
 
 from orchestrator.api.routes import EVENT_STREAM, JSON, PLAIN_TEXT, Route
 from shared.data.json_schemas import schemas_of
-from shared.protocol.capabilities import OPEN
+from shared.protocol.capabilities import ANY_KEY, OPEN
 from shared.protocol.rest import ErrorBody
 from shared.runtime.version import version_text
 
@@ -29,6 +29,12 @@ _ABOUT = {
 _PLAIN = {JSON: {"type": "object"}, EVENT_STREAM: {"type": "string"}, PLAIN_TEXT: {"type": "string"}}
 _SCHEMES = {
     "key": {"type": "http", "scheme": "bearer", "description": "An API key."},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "tarpon-session-PORT",
+        "description": "A session of the page (POST /api/v1/auth/session); changes need X-Tarpon-CSRF-Token too.",
+    },
     "basic": {"type": "http", "scheme": "basic", "description": "A user's name with its key, or with its password."},
 }
 _SECURITY: list[dict[str, list[str]]] = [{name: []} for name in _SCHEMES]
@@ -79,6 +85,8 @@ def _operation(route: Route) -> dict[str, Any]:
 def _needed(route: Route) -> str:
     if route.needs == OPEN:
         return "It is open to everybody."
+    if route.needs == ANY_KEY:
+        return "It takes a key, whatever that may do."
     told = f"It takes the capability `{route.needs}`."
     return f"{told} A key that is limited to some namespaces does not do." if route.everywhere else told
 

@@ -11,6 +11,7 @@
 | `binding.<node>`                                 | BindingRecord   | the id belongs to this key; when it is rejected|
 | `user.<name>`                                    | UserRecord      | when a user is made, or revoked               |
 | `token.<token>`                                  | TokenRecord     | when it is made, used by a node, revoked      |
+| `spent.<id>`                                     | SpentRecord     | when a session is signed out of, a link used  |
 | `namespace.<namespace>`                          | NamespaceRecord | when its weight is set                        |
 | `secret.<namespace>.<name>`                      | SecretRecord    | each time that somebody puts it               |
 | `data.<namespace>.<digest>`                      | DataRecord      | when data is sent, named, used, deleted       |
@@ -400,6 +401,17 @@ class UserRecord(KeyedRecord, frozen=True, kw_only=True):
         return subjects.user_record(self.name)
 
 
+class SpentRecord(KeyedRecord, frozen=True, kw_only=True):
+    """A session that was signed out of, or a link that was used. It goes some time after it would have expired."""
+
+    id: str
+    expires: int
+
+    @property
+    def key(self) -> str:
+        return subjects.spent_record(self.id)
+
+
 class NamespaceRecord(KeyedRecord, frozen=True, kw_only=True):
     """What was set for a namespace. It need not have any jobs; one that has no record is like any other."""
 
@@ -546,6 +558,7 @@ _decoders: dict[str, msgspec.json.Decoder[Record]] = {
     "binding": msgspec.json.Decoder(BindingRecord),
     "user": msgspec.json.Decoder(UserRecord),
     "token": msgspec.json.Decoder(TokenRecord),
+    "spent": msgspec.json.Decoder(SpentRecord),
     "namespace": msgspec.json.Decoder(NamespaceRecord),
     "secret": msgspec.json.Decoder(SecretRecord),
     "data": msgspec.json.Decoder(DataRecord),

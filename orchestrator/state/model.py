@@ -23,6 +23,7 @@ from orchestrator.rules.records import (
     ResultsRecorded,
     SecretRecord,
     SpecRecord,
+    SpentRecord,
     SweepRecord,
     TokenRecord,
     UserRecord,
@@ -44,6 +45,7 @@ from orchestrator.state.namespaces import Namespaces
 from orchestrator.state.news import News
 from orchestrator.state.schedules import Schedules
 from orchestrator.state.sent_data import SentData
+from orchestrator.state.sessions.spent import Spent
 from orchestrator.state.stored_secrets import StoredSecrets
 from orchestrator.state.throughput import Throughput
 from orchestrator.state.users import Users
@@ -88,6 +90,8 @@ class Model:
         self.rejected: dict[NodeId, BindingRecord] = {}
         #: Who may use the APIs, and by which keys they are known.
         self.users = Users()
+        #: Sessions and links that are good no more.
+        self.spent = Spent()
         #: Executions by their ids, by the nodes on which they are placed, and by their states.
         self.executions = ExecutionIndex(filed)
         #: What the executions of each namespace hold, and what it has a right to.
@@ -200,6 +204,8 @@ class Model:
                 self.users.put(record)
             case TokenRecord():
                 self.tokens[record.id] = record
+            case SpentRecord():
+                self.spent.put(record.id, record.expires)
             case NamespaceRecord():
                 self.namespaces.put(record)
             case SecretRecord():
@@ -378,6 +384,8 @@ class Model:
             self.users.drop(rest)
         elif kind == "token":
             self.tokens.pop(rest, None)
+        elif kind == "spent":
+            self.spent.drop(rest)
         elif kind == "namespace":
             self.namespaces.forget(subjects.namespace_of(rest))
         elif kind == "secret":

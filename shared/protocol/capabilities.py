@@ -12,6 +12,8 @@ READ_DATA, WRITE_DATA = "read:data", "write:data"
 EVERYTHING = "*"
 OPEN = ""
 """What takes no capability, and no key either."""
+ANY_KEY = "any"
+"""What takes a key, whatever that may do."""
 
 CAPABILITIES = (
     *(READ_JOB, WRITE_JOB, READ_NODE, WRITE_NODE, READ_AGENT, WRITE_AGENT),

@@ -278,6 +278,11 @@ def user_record(name: str) -> str:
     return f"user.{name}"
 
 
+def spent_record(id_: str) -> str:
+    """That a session or a link is good no more."""
+    return f"spent.{id_}"
+
+
 def token_record(token: str) -> str:
     """A join token, by its id."""
     return f"token.{token}"

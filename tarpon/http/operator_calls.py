@@ -16,6 +16,7 @@ from shared.protocol.rest_nodes import (
     UpdateNodeResponse,
     VersionView,
 )
+from shared.protocol.rest_sessions import LinkResponse
 from shared.protocol.rest_tokens import (
     DAY_SECONDS,
     CreateTokenRequest,
@@ -146,6 +147,10 @@ class OperatorCalls:
         """End a user's key, and what is open by it."""
         path = f"/orchestrator/users/{quote(name, safe='')}"
         return (await self._calls.call("DELETE", path, RevokeUserResponse)).user
+
+    async def page_link(self) -> LinkResponse:
+        """A code with which the page signs in once, as whoever asks for it, within two minutes. It is a secret."""
+        return await self._calls.call("POST", "/auth/link", LinkResponse)
 
     async def alive(self) -> AliveResponse:
         return await self._calls.call("GET", "/agent/alive", AliveResponse)

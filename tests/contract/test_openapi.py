@@ -74,6 +74,9 @@ EXAMPLES: list[tuple[str, str, Any]] = [
     ("GET", f"{BASE_PATH}/agent/authconfig", None),
     ("GET", f"{BASE_PATH}/agent/debug", None),
     ("GET", f"{BASE_PATH}/auth", None),
+    ("GET", f"{BASE_PATH}/auth/session", None),
+    ("POST", f"{BASE_PATH}/auth/session", {"Key": "nonsense"}),
+    ("POST", f"{BASE_PATH}/auth/link", None),
     ("GET", "/readyz", None),
 ]
 

@@ -22,6 +22,7 @@ from orchestrator.rules.records import (
     ResultsRecorded,
     SecretRecord,
     SpecRecord,
+    SpentRecord,
     Suspicion,
     SweepRecord,
     TokenRecord,
@@ -240,6 +241,16 @@ def test_a_join_token_is_stored_with_the_digest_of_its_secret_and_no_secret() ->
     assert (record.key, record.uses, record.used, record.node) == ("token.t1", 3, 2, "n-1")
     assert record.claims == (JoinClaim(node=NodeId("n-1"), public_key="UABC"),)
     assert msgspec.json.encode(record) == TOKEN
+
+
+SPENT = b'{"id":"0123456789abcdef","expires":7}'
+
+
+def test_that_a_session_was_signed_out_of_is_stored_until_it_would_have_expired() -> None:
+    record = decode_record("spent.0123456789abcdef", SPENT)
+    assert isinstance(record, SpentRecord)
+    assert (record.key, record.expires) == ("spent.0123456789abcdef", 7)
+    assert msgspec.json.encode(record) == SPENT
 
 
 NAMESPACE = b'{"namespace":"team-a","weight":3,"modify_time":1}'

@@ -129,6 +129,7 @@ class FedApi:
             streams=StreamUsage(connection),
             orchestrators=Orchestrators(connection),
             last_hour=self.last_hour,
+            session_key=Secret("of-the-tests"),
             result_signer=ResultSigner(Secret(new_user_seed())),
             webhooks=WebhookTotals(),
             webhook_secret=Secret(),

@@ -60,7 +60,7 @@ class RequestAudit:
             kind=actor.kind,
             who=actor.name,
             source=source_of(request),
-            action=route.needs,
+            action=route.needs or SIGN_IN,  # nothing else that is open is refused
             operation=route.audited_as,
             outcome="refused",
             code=error.code,
@@ -76,6 +76,18 @@ class RequestAudit:
             action=SIGN_IN,
             operation="sign_in",
             detail=bounded(person.shown),
+        )
+        self._audit.note(event)
+
+    def began_session(self, request: web.Request, principal: Principal) -> None:
+        """Somebody has signed in at the page."""
+        event = AuditEvent(
+            kind=principal.kind,
+            who=principal.name,
+            source=source_of(request),
+            action=SIGN_IN,
+            operation="begin_session",
+            detail=bounded(principal.shown),
         )
         self._audit.note(event)
 

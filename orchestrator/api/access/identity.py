@@ -1,10 +1,11 @@
 """Identity: who asks is found out before anything is answered, and may do what the route needs, or not.
 
 Over the Unix socket it is the user as whom the other end runs, which the kernel tells. Over TCP it is a key, shown as
-`Authorization`, or signed with, or a token of the issuer with which people sign in.
+`Authorization`, or signed with, or a token of the issuer with which people sign in; or the cookie of a session.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -18,10 +19,12 @@ from orchestrator.admission.bounds.guesses import TooManyAttempts
 from orchestrator.admission.bounds.refusal_log import RefusalLog
 from orchestrator.admission.identities import Identities, SignedRequest, signed_by
 from orchestrator.admission.principals import ANONYMOUS, OPERATOR, Principal
+from orchestrator.admission.sessions.sessions import Session, Sessions
 from orchestrator.admission.sign_in.sign_in import SignIn
 from orchestrator.admission.sign_in.token import token_in
 from orchestrator.api.access.auditing import RequestAudit
 from orchestrator.api.access.other_sites import refuse_led_here
+from orchestrator.api.access.session_cookies import CSRF_HEADER, SessionCookies, session_key
 from orchestrator.api.access.use import use_key
 from orchestrator.api.bodies import received
 from orchestrator.api.routes import Handler, Route, local_connection, principal_key
@@ -45,13 +48,98 @@ class PeerRefused(Unauthorized):
         )
 
 
-def identifying(
-    routes: Iterable[Route],
-    identities: Identities,
-    users: Users,
-    audited: RequestAudit,
-    sign_in: SignIn | None = None,
-) -> Middleware:
+class WhoAsks:
+    """Finds out who asks, by whatever that one shows; `cookies` are those of sessions."""
+
+    def __init__(
+        self,
+        identities: Identities,
+        users: Users,
+        *,
+        sessions: Sessions,
+        cookies: SessionCookies,
+        sign_in: SignIn | None = None,
+    ) -> None:
+        self.sign_in = sign_in
+        self._identities = identities
+        self._users = users
+        self._sessions = sessions
+        self._cookies = cookies
+
+    async def principal(self, request: web.Request, origin: str) -> Principal:
+        """Raises Unauthorized, TooManyAttempts, and of a token what `SignIn.principal` does."""
+        peer = local_connection(request)
+        if peer is not None:
+            return _of_peer(peer)
+        session = self._session_of(request)
+        if session is not None:
+            principal = await self._sessions.principal(session.known)
+            request[session_key] = session
+            return principal
+        header = request.headers.get("Authorization")
+        signed = signed_by(header)
+        if signed is None:
+            if self.sign_in is not None and (token := token_in(header)):
+                return await self.sign_in.principal(token)
+            return self._identities.of_header(header, origin)
+        request[_proof] = await self._proof_of(signed, request, origin)
+        self._identities.take(signed)
+        return self._identities.of_signed(signed)
+
+    def _session_of(self, request: web.Request) -> Session | None:
+        """Raises as `SessionCookies.session_of`; where nobody has to show anything, what is not good is nothing."""
+        try:
+            return self._cookies.session_of(request)
+        except Unauthorized:
+            if self._identities.anonymous:
+                return None
+            raise
+
+    async def _proof_of(self, signed: Signed, request: web.Request, origin: str) -> str:
+        """Raises KeyWrong, TooManyAttempts."""
+        self._identities.check_known(signed, origin)  # before anything of a stranger's is read
+        body = await received(request) if request.can_read_body else b""
+        return self._identities.proof(signed, SignedRequest(request.method, request.raw_path, body))
+
+    async def known(self, request: web.Request, origin: str) -> Principal | None:
+        """Who asks where no key is asked for; None for a stranger. Who signs there too believes no other answer."""
+        header = request.headers.get("Authorization")
+        if local_connection(request) is None and not header and not self._cookies.are_in(request):
+            return None
+        signed = signed_by(header)
+        try:
+            if signed is None:
+                return await self.principal(request, origin)
+            request[_proof] = await self._proof_of(signed, request, origin)
+            return self._identities.of_signed(signed)
+        except (Refused, Unavailable, TooManyAttempts):
+            return None
+
+    def check_change(self, request: web.Request) -> None:
+        """Raise CSRFTokenWrong for a change that only a session's cookie speaks for."""
+        session = request.get(session_key)
+        if session is not None:
+            self._sessions.check_csrf_token(session, request.headers.get(CSRF_HEADER))
+
+    async def stream(self, request: web.Request, handler: Handler, principal: Principal) -> web.StreamResponse:
+        """The answer, which is broken off when the key or the session ends by which it was asked for.
+
+        Its reader comes again, and is told.
+        """
+        session = request.get(session_key)
+        with contextlib.ExitStack() as stack:
+            ends = [request[use_key].until_gone()]
+            if principal.key_id:
+                told = f"A stream of user {principal.name} ends, as the key or token does."
+                gone = stack.enter_context(self._users.held(principal.key_id))
+                ends.append(_until(gone, principal.expires / 1e9, told))
+            if session is not None:
+                told = f"A stream of user {principal.name} ends, as the session does."
+                ends.append(_until(stack.enter_context(self._sessions.held(session)), session.expires, told))
+            return await first_of(_answer(request, handler), *ends)
+
+
+def identifying(routes: Iterable[Route], who: WhoAsks, audited: RequestAudit) -> Middleware:
     """Let pass whom the route lets pass; all others are refused before the handler is called."""
     table = {(route.method, route.path): route for route in routes}
     refusals = RefusalLog()
@@ -63,18 +151,22 @@ def identifying(
         if route is None or route.needs == OPEN:
             if "Authorization" not in request.headers:
                 refuse_led_here(request)
-            known = await _known(request, identities, sign_in, use.origin)
+            known = await who.known(request, use.origin)
             await (use.admit_stranger() if known is None else use.admit(known, streams=False))
+            if known is not None:
+                request[principal_key] = known
             return await handler(request)
         principal: Principal | None = None
         try:
-            principal = await _principal(request, identities, sign_in, use.origin)
+            principal = await who.principal(request, use.origin)
             await use.admit(principal, streams=route.streams, changes=route.is_change)
             if principal is ANONYMOUS:
                 refuse_led_here(request)
-            if sign_in is not None and principal.kind == "person" and sign_in.is_first_use(principal):
+            if who.sign_in is not None and principal.kind == "person" and who.sign_in.is_first_use(principal):
                 audited.signed_in(request, principal)
             principal.check(route.needs, everywhere=route.everywhere)
+            if route.is_change:
+                who.check_change(request)
         except Refused as error:
             if principal is None:
                 await use.admit_stranger()
@@ -88,9 +180,7 @@ def identifying(
         request[principal_key] = principal
         if not route.streams:
             return await audited.answered(request, handler, route, principal)
-        if principal.key_id:
-            return await _while_valid(request, handler, principal, users)
-        return await first_of(_answer(request, handler), use.until_gone())
+        return await who.stream(request, handler, principal)
 
     return identified
 
@@ -108,44 +198,6 @@ def _route(table: dict[tuple[str, str], Route], request: web.Request) -> Route |
     return table["GET" if request.method == "HEAD" else request.method, resource.canonical]
 
 
-async def _principal(request: web.Request, identities: Identities, sign_in: SignIn | None, origin: str) -> Principal:
-    """Raises Unauthorized, TooManyAttempts, and of a token what `SignIn.principal` does."""
-    peer = local_connection(request)
-    if peer is not None:
-        return _of_peer(peer)
-    header = request.headers.get("Authorization")
-    signed = signed_by(header)
-    if signed is None:
-        if sign_in is not None and (token := token_in(header)):
-            return await sign_in.principal(token)
-        return identities.of_header(header, origin)
-    request[_proof] = await _proof_of(signed, request, identities, origin)
-    identities.take(signed)
-    return identities.of_signed(signed)
-
-
-async def _proof_of(signed: Signed, request: web.Request, identities: Identities, origin: str) -> str:
-    """Raises KeyWrong, TooManyAttempts."""
-    identities.check_known(signed, origin)  # before anything of a stranger's is read
-    body = await received(request) if request.can_read_body else b""
-    return identities.proof(signed, SignedRequest(request.method, request.raw_path, body))
-
-
-async def _known(request: web.Request, identities: Identities, sign_in: SignIn | None, origin: str) -> Principal | None:
-    """Who asks where no key is asked for; None for a stranger. Who signs there too believes no other answer."""
-    header = request.headers.get("Authorization")
-    if local_connection(request) is None and not header:
-        return None
-    signed = signed_by(header)
-    try:
-        if signed is None:
-            return await _principal(request, identities, sign_in, origin)
-        request[_proof] = await _proof_of(signed, request, identities, origin)
-        return identities.of_signed(signed)
-    except (Refused, Unavailable, TooManyAttempts):
-        return None
-
-
 def _of_peer(connection: socket.socket) -> Principal:
     uid = peer_uid(connection)
     if uid not in {0, os.geteuid()}:
@@ -153,26 +205,15 @@ def _of_peer(connection: socket.socket) -> Principal:
     return OPERATOR
 
 
-async def _while_valid(
-    request: web.Request, handler: Handler, principal: Principal, users: Users
-) -> web.StreamResponse:
-    """The answer, which is broken off when the key is revoked, or it or a token expires.
-
-    Its reader comes again, and is told.
-    """
-    left = (principal.expires - time.time_ns()) / 1e9 if principal.expires else None
-
-    async def until_it_ends(gone: asyncio.Event) -> web.StreamResponse:
-        try:
-            async with asyncio.timeout(left):
-                await gone.wait()
-        except TimeoutError:
-            pass
-        _log.info("A stream of user %s ends, as the key or token does.", principal.name)
-        raise ConnectionAbortedError("The key has ended.")
-
-    with users.held(principal.key_id) as gone:
-        return await first_of(_answer(request, handler), until_it_ends(gone), request[use_key].until_gone())
+async def _until(ended: asyncio.Event, expires: float, told: str) -> web.StreamResponse:
+    """Raise ConnectionAbortedError then, or when it expires, in seconds since 1970; 0 is never."""
+    try:
+        async with asyncio.timeout(expires - time.time() if expires else None):
+            await ended.wait()
+    except TimeoutError:
+        pass
+    _log.info("%s", told)
+    raise ConnectionAbortedError("What let its reader in has ended.")
 
 
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:

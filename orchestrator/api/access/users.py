@@ -17,7 +17,7 @@ from shared.protocol.capabilities import EVERYTHING
 from shared.settings.config import ApiSettings
 
 STORE_SECONDS = 15.0
-_EVERYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  # it is not listened on
+EVERYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  # it is not listened on
 
 
 class UserRoutes:
@@ -90,5 +90,5 @@ def _addresses(api: ApiSettings) -> tuple[str, ...]:
     """Where the API is for others, as far as this machine knows."""
     scheme = "https" if api_has_tls(api) else "http"
     is_known_by_authority = scheme == "https" and not api.tls.cert_file
-    hosts = own_hosts(with_addresses=is_known_by_authority) if api.host in _EVERYWHERE else (api.host,)
+    hosts = own_hosts(with_addresses=is_known_by_authority) if api.host in EVERYWHERE else (api.host,)
     return tuple(f"{scheme}://{f'[{host}]' if ':' in host else host}:{api.port}" for host in hosts)

@@ -13,6 +13,7 @@ _LAZY = {
     "validate": ("tarpon.cli.job.submission:validate", "Tell whether the job in FILE is valid, and what is not."),
     "list": ("tarpon.cli.job.queries:list_jobs", "List jobs."),
     "describe": ("tarpon.cli.job.queries:describe", "Show all about one job."),
+    "open": ("tarpon.cli.job.open:open_page", "Open the page in a browser, at one job."),
     "why": ("tarpon.cli.job.why:why", "Show what a job waits for: every node, and what it lacks."),
     "executions": ("tarpon.cli.job.queries:executions", "List the executions of a job."),
     "history": ("tarpon.cli.job.queries:history", "Show what happened to a job."),

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from tests.waiting import answered
 
 ASKS = ("API.Auth.Anonymous=false",)
 NOBODY = 65534
+SESSION = "/api/v1/auth/session"
 NOOP = {"Type": "batch", "Tasks": [{"Name": "main", "Engine": {"Type": "noop"}}]}
 
 
@@ -219,9 +221,11 @@ async def test_no_key_is_kept_or_logged(asking: Running, caplog: pytest.LogCaptu
     assert not [secret for secret in secrets for content in stored if secret.encode() in content]
 
 
-async def test_a_revoked_key_ends_at_once_on_every_orchestrator(
+@pytest.fixture
+async def second(
     asking: Running, tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> AsyncIterator[Running]:
+    """Another orchestrator of the same set."""
     secrets = asking.config.data_dir / "orchestrator" / "secrets"
     shared = (
         f"Orchestrator.NATS.Servers={asking.server}",
@@ -230,7 +234,40 @@ async def test_a_revoked_key_ends_at_once_on_every_orchestrator(
         f"Orchestrator.NATS.IntegrationSecretFile={secrets / 'integration.secret'}",
     )
     other = running_orchestrator(tmp_path / "other", s3_server, monkeypatch, publisher=False, sets=(*ASKS, *shared))
-    async with other as second, operator(asking) as client:
+    async with other as running:
+        yield running
+
+
+async def code_of_answer(running: Running, path: str, method: str = "GET", body: Any = None, **headers: str) -> str:
+    answer = await running.ask(path, method, body, headers=headers)
+    return "" if answer.status == 200 else str(answer.json["Details"].get("TarponCode", answer.json["Code"]))
+
+
+async def test_a_link_signs_in_once_and_a_session_is_signed_out_of_on_every_orchestrator(
+    asking: Running, second: Running
+) -> None:
+    async with operator(asking) as client:
+        link = (await client.page_link()).link
+    used = await asking.ask(SESSION, "POST", {"Link": link})
+    assert (used.json["SignedIn"], used.json["Name"]) == (True, "operator")
+    for running in (asking, second):
+        assert await code_of_answer(running, SESSION, "POST", {"Link": link}) == "LinkUsed"
+    (morsel,) = SimpleCookie(used.headers["Set-Cookie"]).values()
+    cookie, host = f"{morsel.key}={morsel.value}", f"{HOST}:{asking.config.api.port}"
+    assert await code_of_answer(second, JOBS, Cookie=cookie, Host=host) == "", "any orchestrator behind one address"
+    assert not await code_of_answer(
+        asking, SESSION, "DELETE", **{"Cookie": cookie, "X-Tarpon-CSRF-Token": used.json["CSRFToken"]}
+    )
+    assert await code_of_answer(asking, JOBS, Cookie=cookie) == "SessionEnded"
+
+    async def elsewhere() -> str:
+        return await code_of_answer(second, JOBS, Cookie=cookie, Host=host)
+
+    await answered(elsewhere, lambda code: code == "SessionEnded")
+
+
+async def test_a_revoked_key_ends_at_once_on_every_orchestrator(asking: Running, second: Running) -> None:
+    async with operator(asking) as client:
         job = (await client.submit(NOOP)).job_id
         key = (await client.create_user("maria", ["read:job"])).key
         async with holder(second, key) as reading:

@@ -46,9 +46,8 @@ export function pathOf(path, query = {}) {
 }
 
 async function ask(method, path, { query, body, signal } = {}) {
-  const headers = { Accept: "application/json" };
+  const headers = { Accept: "application/json", "X-Tarpon-CSRF-Token": csrf };
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  if (method !== "GET" && csrf) headers["X-Tarpon-CSRF-Token"] = csrf;
   let response;
   try {
     response = await fetch(pathOf(path, query), {

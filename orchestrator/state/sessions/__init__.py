@@ -1,0 +1,1 @@
+"""What is remembered of sessions that are over."""
