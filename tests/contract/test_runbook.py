@@ -23,22 +23,25 @@ FOR_WHO_ASKS = frozenset(
     re.findall(
         r"\w+",
         """
+CSRFTokenWrong
 BadSignature CannotBeSent CannotExtract CapabilityMissing CapabilityUnknown DataContentUnknown DataDigestInvalid
 DataFileTooLarge DataNameInvalid DataNotFound DataNotWhole DataTooManyFiles DevstackFailed DownloadFailed DrainNotOver
 FileChanged FileUnreadable Forbidden IdempotencyTokenUsed IllegalTransition InputDiffers InputEmpty InputGone
 InputKeyUnusable InputResultGone InputResultMissing InputsClash InputsUnknown InvalidDuration InvalidId InvalidQuantity
 IsSchedule
 JobAmbiguous JobEnded JobFailed JobNeeded JobStopped JoinTokenNotFound KeyExpired KeyNotSent KeyRevoked KeyWrong
+LinkExpired LinkInvalid LinkUsed
 LayoutInvalid ListingDamaged LogsCutOff ManifestInvalid ManifestMissing MultipleNodesFound NamespaceForbidden
 NamespaceInvalid NeedNeverMet NoSpaceLeft NodeConnected NodeHoldsExecutions NodeIsOrchestrator NodeNotFound
 NotForAllNamespaces NotASchedule NothingToSend OutputNotKept PartsMakeNoSense PastedTextInvalid PastedTextMistyped
 PastedTextOfOtherKind PastedTextTruncated PathNotFound PatternInvalid PatternTooSlow PayloadTooLarge PersonRefused
 RefusedByRule RemoteError S3ServerFailed ScheduleStopped ScheduleTooFrequent
-SecretEmpty SecretNotFound SecretNotText SecretTooLarge SignInDenied
+SecretEmpty SecretNotFound SecretNotText SecretTooLarge SessionEnded SessionExpired SessionInvalid SessionOfOtherHost
+SignInDenied
 SignInFailed SignInNotOffered SignInTimedOut SignInsOpenToOthers SignInsUnreadable TargetInTheWay TaskSecretsTooLarge
 TokenAlgorithmRefused TokenAudienceWrong TokenEncrypted TokenIncomplete TokenIssuerWrong TokenKeyUnknown
 TokenMalformed TokenNotSent TokenNotYetValid TokenPartyWrong TokenRefused TokenSignatureWrong TokenTooLarge
-TokenTooOld TooManyObjects TooManySchedules
+TokenTooOld TooManyObjects TooManySchedules TooManySessionsEnded
 TooManySecrets TooManyUploads TooManyWeights TooMuchData TreeTooLarge Unauthorized
 UnknownMessage UploadFailed UserAddressInvalid UserExists UserNameInvalid UserNotFound VariableRefused WeightInvalid
 """,

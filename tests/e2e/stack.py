@@ -18,6 +18,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from shared.runtime.tls.trust import AuthorityUnreadable, trusting_file
@@ -298,10 +299,13 @@ class Stack:
         command = ["/bin/sh", "-ec", script]
         return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, check=True).stdout
 
-    def cli(self, *arguments: str, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def cli(
+        self, *arguments: str, check: bool = True, stdin: str = "", more: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.CompletedProcess[str]:
+        """A command of a user; `more` are variables of its environment."""
         done = subprocess.run(
             [sys.executable, "-m", "tarpon", *arguments],
-            env=self.user_environment(),
+            env={**self.user_environment(), **more},
             input=stdin,
             capture_output=True,
             text=True,

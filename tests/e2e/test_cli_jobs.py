@@ -1,6 +1,7 @@
 """Jobs that are run from flags, their versions and what they wrote, as a user sees them."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
@@ -282,3 +284,21 @@ def test_the_orchestrator_may_be_named_by_its_url(running: Stack) -> None:
     url = f"http://127.0.0.1:{running.api_port}/"
     done = running.cli("agent", "alive", "--api-host", url, "--output", "json")
     assert json.loads(done.stdout) == {"Status": "OK"}
+
+
+def test_the_page_opens_at_a_job_and_its_secret_is_in_no_command_line(running: Stack, tmp_path: Path) -> None:
+    job_id = running.submit(process_job("true"))
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/told\n')
+    browser.chmod(0o755)
+    opened = running.cli("job", "open", job_id, more={"BROWSER": f"{browser} %s"})
+    assert f"Opened job {job_id}" in opened.stderr
+    url = (tmp_path / "told").read_text().strip()
+    page = Path(unquote(urlsplit(url).path))
+    assert page.stat().st_mode & 0o777 == 0o600
+    link = re.search(r"url=(http[^\"]*)#/sign-in\?link=([\w-]+)&amp;to=jobs%2F(j-[\w-]+)", page.read_text())
+    assert link is not None
+    assert (link[2] in url, link[3]) == (False, job_id)
+    printed = running.cli("job", "open", job_id, "--print")
+    assert printed.stdout.startswith(f"{link[1]}#/sign-in?link=")
+    assert json.loads(running.cli("job", "open", "--output", "json").stdout)["JobID"] == ""
