@@ -7,11 +7,15 @@ from dataclasses import dataclass
 class TaskUsage:
     """`peak_memory_bytes` is the most that was seen, 0 where nothing was.
 
+    `fetch_seconds` and `pull_seconds` are what its inputs and its image took before it ran.
+
     `run_seconds` is given where the engine knows better than the node how long the task has run, as after a restart.
     """
 
     peak_memory_bytes: int = 0
     run_seconds: float | None = None
+    fetch_seconds: float = 0.0
+    pull_seconds: float = 0.0
 
     def saw(self, memory_bytes: int) -> None:
         self.peak_memory_bytes = max(self.peak_memory_bytes, memory_bytes)

@@ -66,7 +66,9 @@ class DiskWork:
 
     def started(self, process: ProcessMark | None) -> None:
         """In whatever thread the engine is, the loop's included; it may write to the disk only if `prepare` did."""
-        self.entry = moved(replace(self.entry, process=process), Phase.STARTED, ExecutionStarted())
+        usage = self._execution.usage
+        fact = ExecutionStarted(fetch_seconds=usage.fetch_seconds, pull_seconds=usage.pull_seconds)
+        self.entry = moved(replace(self.entry, process=process), Phase.STARTED, fact)
         if self.is_on_disk:
             self._put(self.entry)
 

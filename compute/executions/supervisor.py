@@ -182,7 +182,10 @@ class Supervisor:
             is_shown=self._engines[_engine_name(execution)].shows_inputs,
             on_progress=partial(self._progressed, execution),
         )
-        return await self._inputs.fetch(order)
+        began = time.monotonic()
+        fetched = await self._inputs.fetch(order)
+        execution.usage.fetch_seconds = time.monotonic() - began
+        return fetched
 
     def _disk_bytes(self, execution: Execution) -> int:
         return execution.entry.assignment.resources.disk or self._disk_limit_bytes

@@ -206,6 +206,8 @@ def execution_view(
         published_result=published_view(record),
         run_output=run_output_view(record.output, failure) if record.output else None,
         partition_index=record.partition,
+        fetch_seconds=record.fetch_seconds,
+        pull_seconds=record.pull_seconds,
         run_seconds=record.run_seconds,
         peak_memory=record.peak_memory_bytes,
         revision=revision,

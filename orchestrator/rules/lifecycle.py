@@ -149,14 +149,17 @@ def _when_late(record: ExecutionRecord, event: ExecutionEvent) -> tuple[Command,
 
 def _after_fact(record: ExecutionRecord, told: FactTold, now: int) -> ExecutionStep:
     fact, state = told.fact, record.state
-    at = now - int(max(0.0, min(fact.age_seconds, MOST_AGE_SECONDS)) * 1e9)
+    at = now - int(_bounded_seconds(fact.age_seconds) * 1e9)
     match fact:
         case ExecutionStarted():
             if state in {ExecutionState.RUNNING, ExecutionState.PUBLISHING}:
                 return ExecutionStep(record, Outcome.KNOWN)
             message = f"{RUNNING_ON}{record.node_id}"
             after = _moved(record, ExecutionState.RUNNING, now, at=at, topic=RUNNING, message=message)
-            return ExecutionStep(after, Outcome.MOVED)
+            fetched, pulled = _bounded_seconds(fact.fetch_seconds), _bounded_seconds(fact.pull_seconds)
+            return ExecutionStep(
+                msgspec.structs.replace(after, fetch_seconds=fetched, pull_seconds=pulled), Outcome.MOVED
+            )
         case TaskEnded():
             if state is ExecutionState.PUBLISHING:
                 return ExecutionStep(record, Outcome.KNOWN)
@@ -173,6 +176,10 @@ def _after_fact(record: ExecutionRecord, told: FactTold, now: int) -> ExecutionS
             return _progressed(record, fact, now, at)
         case _:
             assert_never(fact)
+
+
+def _bounded_seconds(told: float) -> float:
+    return max(0.0, min(told, MOST_AGE_SECONDS))
 
 
 def _after_end(record: ExecutionRecord, fact: TaskEnded, told: FactTold, now: int, at: int) -> ExecutionStep:

@@ -267,6 +267,10 @@ class ExecutionRecord(KeyedRecord, frozen=True, kw_only=True):
     run_seconds: float = 0.0
     peak_memory_bytes: int = 0
     """The most memory that its node has seen of its task; 0 where it has seen none, or tells none."""
+    fetch_seconds: float = 0.0
+    """How long its inputs took, before its task ran; 0 where it reads none, or its node does not tell."""
+    pull_seconds: float = 0.0
+    """The same of its image; 0 where that was there."""
     result: VerifiedResult | None = None
     result_deleted: int = 0
     """When its objects were deleted from the bucket; 0 if they were not."""

@@ -356,7 +356,10 @@ class Fact(Message, frozen=True, kw_only=True):
 
 
 class ExecutionStarted(Fact, frozen=True, kw_only=True, tag="ExecutionStarted"):
-    pass
+    """The task runs. Before that its inputs and its image took so long, 0 where there was nothing to fetch or pull."""
+
+    fetch_seconds: float = 0.0
+    pull_seconds: float = 0.0
 
 
 class RunOutput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

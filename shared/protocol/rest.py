@@ -298,6 +298,10 @@ class ExecutionView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     next_execution: str = ""
     followup_eval_id: str = field(name="FollowupEvalID", default="")
     partition_index: int = 0
+    fetch_seconds: float = 0.0
+    """How long its inputs took, before its task ran; 0 where it reads none, and until it runs."""
+    pull_seconds: float = 0.0
+    """The same of its image; 0 where that was on the node."""
     run_seconds: float = 0.0
     """For how long its task ran; 0 while it does, and of one that never did."""
     peak_memory: int = 0

@@ -365,6 +365,10 @@ GOLDEN: list[tuple[Message, str]] = [
         ExecutionFailed(reason="OutOfMemory", run_seconds=1.5, peak_memory_bytes=7),
         '{"type":"ExecutionFailed","reason":"OutOfMemory","run_seconds":1.5,"peak_memory_bytes":7}',
     ),
+    (
+        ExecutionStarted(fetch_seconds=2.5, pull_seconds=1.5),
+        '{"type":"ExecutionStarted","fetch_seconds":2.5,"pull_seconds":1.5}',
+    ),
     (HandBack(execution_ids=(EXECUTION,)), '{"type":"HandBack","execution_ids":["e-1"]}'),
     (
         Registration(info=NodeInfo(node_id=NODE, host="build-01", version="0.1.0"), session="s", inventory=1),

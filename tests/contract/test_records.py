@@ -96,6 +96,18 @@ def test_what_a_task_has_used_is_stored_and_unknown_of_one_of_an_earlier_version
     assert msgspec.json.encode(record) == USED
 
 
+PREPARED = USED.replace(b'"failure"', b'"fetch_seconds":2.5,"pull_seconds":0.5,"failure"')
+
+
+def test_what_it_took_to_prepare_a_task_is_stored_and_unknown_of_one_of_an_earlier_version() -> None:
+    before, record = decode_record("execution.j-1.1.0.0", USED), decode_record("execution.j-1.1.0.0", PREPARED)
+    assert isinstance(before, ExecutionRecord)
+    assert isinstance(record, ExecutionRecord)
+    assert (before.fetch_seconds, before.pull_seconds) == (0.0, 0.0)
+    assert (record.fetch_seconds, record.pull_seconds) == (2.5, 0.5)
+    assert msgspec.json.encode(record) == PREPARED
+
+
 SPEC = (
     b'{"job":{"Name":"a","Namespace":"","Type":"","Priority":0,"Count":null,"Constraints":[],"Meta":{},"Labels":{},'
     b'"Tasks":[]}}'

@@ -172,13 +172,18 @@ class ContainerRun:
             except EngineRefusal as error:
                 if not is_missing_image(error):
                     raise
-                await self._images.pull(image, self._run.on_progress)
+                await self._pulled(image)
                 await finish(self._api.create(self._name, spec), within=START_SECONDS)
         except EngineRefusal as error:
             if is_missing_source(error) and not await self._mounts.are_shared(folder, image):
                 return False
             raise
         return await self._mounts.are_shared(folder, image)
+
+    async def _pulled(self, image: str) -> None:
+        began = time.monotonic()
+        await self._images.pull(image, self._run.on_progress)
+        self._run.usage.pull_seconds += time.monotonic() - began
 
     async def _has_devices(self) -> bool:
         """Whether the engine has understood which GPUs the task has; one that cannot give them refuses to start it."""

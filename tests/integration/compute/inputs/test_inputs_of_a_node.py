@@ -146,6 +146,7 @@ async def test_a_task_reads_what_the_orchestrator_gives_and_no_url_is_left_anywh
     made = await node.run("cat $HOME/in/a.txt; wc -c < $HOME/in/deep/b.bin")
     ended = await node.fact(made, TaskEnded)
     assert ended.output.stdout == f"one\n{len(LARGE)}\n"
+    assert (await node.fact(made, ExecutionStarted)).fetch_seconds > 0
     kept = [path.read_bytes() for path in node.process.data_dir.rglob("*") if path.is_file()]
     assert not any(b"X-Amz-Signature" in content for content in (*kept, node.process.log.encode()))
 

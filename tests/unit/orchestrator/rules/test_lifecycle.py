@@ -386,6 +386,15 @@ def test_what_a_task_has_used_is_known_however_it_ended() -> None:
     assert (broken.run_seconds, broken.peak_memory_bytes) == (1.5, 9)
 
 
+def test_what_it_took_to_prepare_a_task_is_known_and_never_below_nothing() -> None:
+    told = after(
+        execution(),
+        ExecutionStarted(fetch_seconds=2.5, pull_seconds=-1.0),
+        TaskEnded(output=RunOutput(), run_seconds=1),
+    )
+    assert (told.fetch_seconds, told.pull_seconds) == (2.5, 0.0)
+
+
 class TestAnExitCodeThatIsAFailure:
     def test_without_the_job_s_wish_it_is_none(self) -> None:
         assert ended(execution(), 3, Task(), publishes=False).state is S.COMPLETED

@@ -59,6 +59,7 @@ async def test_everybody_who_waits_for_an_image_is_told_how_its_pull_goes(
     async with bench.engine() as engine, asyncio.TaskGroup() as group:
         for task in tasks:
             group.create_task(engine.run(task.run), name="run")
+    assert all(task.run.usage.pull_seconds > 0 for task in tasks)
     for each in told:
         assert each[0].startswith(f"Pulling image {name}")
         assert re.fullmatch(rf"Pulled image {re.escape(name)} in [0-9.]+ s", each[-1])
