@@ -106,9 +106,7 @@ class Api:
             *MetricsRoutes(assembly).routes(),
             Route("GET", DOCUMENT, self.get_document, "This description.", needs=OPEN),
         )
-        managed = assembly.config.publishers.types.s3managed
-        page = headers_of_page((managed.public_endpoint or managed.endpoint,))
-        self._page = PageRoutes(lambda: page).routes()
+        self._page = PageRoutes(lambda: headers_of_page(assembly.locations.read_origins())).routes()
         self._counting = counting(assembly.measures)
         self._document = msgspec.json.encode(document(self.routes))
 

@@ -93,7 +93,7 @@ class Bucket:
 
     @property
     def upload_origin(self) -> str:
-        """The scheme, host and port of the URLs that nodes get."""
+        """The scheme, host and port of the URLs that nodes get, and users too."""
         found = urlsplit(self._signers.public.base_url)
         return f"{found.scheme}://{found.netloc}"
 

@@ -56,6 +56,10 @@ class Locations:
             bucket = self._opened[reached] = await self._stack.enter_async_context(opened)
         return bucket
 
+    def read_origins(self) -> tuple[str, ...]:
+        """Where signed URLs lead by which results are read: of the present bucket, and of those that were asked for."""
+        return tuple(sorted({bucket.upload_origin for bucket in self._opened.values()}))
+
     def doubt_credentials(self) -> None:
         """S3 has refused what they signed: read them again, at most once a second."""
         self._credentials.invalidate()

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -13,7 +13,7 @@ from tests.node_environment import NODE, PACKAGES, WHEELS, node_python
 
 PROGRAM = """
 import asyncio
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import assert_type
 
 from tarpon import Client, ExecutionState, JobState
@@ -88,6 +88,15 @@ def test_a_program_that_uses_the_client_passes_the_strict_checks_of_mypy(tmp_pat
     command += ["--config-file", "", "--cache-dir", str(NODE.home / ".mypy_cache"), "program.py"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.stdout == "Success: no issues found in 1 source file\n", done.stderr
+
+
+def test_the_wheel_has_every_file_of_the_page_and_the_licences_of_its_libraries() -> None:
+    node_python()
+    (wheel,) = (NODE.home / WHEELS).glob("*.whl")
+    static = PurePosixPath("orchestrator/api/page/static")
+    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / static).rglob("*") if path.is_file()}
+    assert f"{static}/vendor/LICENSES.txt" in files
+    assert files <= set(zipfile.ZipFile(wheel).namelist())
 
 
 def test_the_wheel_holds_the_four_packages_and_nothing_else() -> None:
