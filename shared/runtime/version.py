@@ -12,8 +12,12 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "i386": 
 _OF_32_BIT_ARM = "armv"
 
 
+@cache
 def version_text() -> str:
-    """Of the installed distribution, such as `0.1.0`; `0.0.0` when running from sources that were never installed."""
+    """Of the installed distribution, such as `0.1.0`; `0.0.0` when running from sources that were never installed.
+
+    Blocks, the first time.
+    """
     try:
         return version(DISTRIBUTION)
     except PackageNotFoundError:

@@ -8,7 +8,8 @@ const PER_SECOND = 50;
 
 /**
  * `{data, error, again}` as of usePoll, where `data` has the `items` of all pages. A list of 1,000 is asked for every
- * 20 s and one of 100 every 2 s, so that what it costs the orchestrator does not grow with it.
+ * 20 s and one of 100 every 2 s, so that what it costs the orchestrator does not grow with it. At first, what has come is
+ * shown before the rest comes.
  */
 export function usePages(path, query, items) {
   const key = JSON.stringify([path, query]);
@@ -23,7 +24,8 @@ export function usePages(path, query, items) {
     let wait = 2;
     try {
       if (!document.hidden) {
-        const data = await allPages(path, query, items, mine.signal);
+        const show = (data) => asking.current === mine && setFound((last) => (last.key === key && last.data ? last : { key, data, error: null }));
+        const data = await allPages(path, query, items, mine.signal, show);
         wait = Math.max(wait, data.length / PER_SECOND);
         if (asking.current === mine) setFound({ key, data, error: null });
       }
@@ -47,7 +49,7 @@ export function usePages(path, query, items) {
   return found.key === key ? { ...found, again: look } : { data: null, error: null, again: look };
 }
 
-async function allPages(path, query, items, signal) {
+async function allPages(path, query, items, signal, show) {
   const all = [];
   let token = "";
   for (let number = 0; number < MOST_PAGES; number += 1) {
@@ -55,6 +57,7 @@ async function allPages(path, query, items, signal) {
     all.push(...page[items]);
     token = page.NextToken;
     if (!token) break;
+    show([...all]);
   }
   return all;
 }
