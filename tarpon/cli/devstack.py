@@ -100,6 +100,8 @@ async def _work(wanted: "WantedProcesses", command: Sequence[str], at_once: asyn
         if command:
             return await _while_running(stack, command, at_once)
         click.echo(_instructions(stack))
+        if sys.stdout.isatty():  # a secret is not for whoever reads a log
+            click.echo(f"# The page, signed in once, within two minutes:\n#   {await _page(stack)}")
         await stack.ended()
     return Exit.OK
 
@@ -157,9 +159,19 @@ def _instructions(stack: "Devstack") -> str:
     advice = [
         "# Ready. In another terminal, with these settings:",
         f"#   {program} job run {_EXAMPLE}",
+        f"#   {program} job open    # the page at {stack.url}/ in a browser",
         "# Ctrl-C ends it.",
     ]
     return "\n".join([*settings, *advice])
+
+
+async def _page(stack: "Devstack") -> str:
+    from tarpon.cli.job.open import page_link
+    from tarpon.client import Client
+
+    shown = stack.environment()
+    async with Client(shown["TARPON_API_HOST"], stack.api_port, api_key=shown["TARPON_API_KEY"]) as client:
+        return (await page_link(client)).address
 
 
 def _say(text: str) -> None:

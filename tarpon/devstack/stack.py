@@ -54,6 +54,11 @@ class Devstack:
     def __repr__(self) -> str:
         return f"<Devstack at {HOST}:{self.api_port} in {self.folder}>"
 
+    @property
+    def url(self) -> str:
+        """Where the API is, and the page."""
+        return f"{'https' if self._files is not None else 'http'}://{HOST}:{self.api_port}"
+
     def environment(self) -> dict[str, str]:
         """The variables with which a command finds this stack. The key tells whose certificate the API has."""
         found = {"TARPON_API_HOST": HOST, "TARPON_API_PORT": str(self.api_port), "TARPON_API_KEY": self._key}
