@@ -1,6 +1,6 @@
 // The parts of a job: a grid of all, a legend that filters it, a table of the same, and the attempts at the chosen one.
 
-import { html, useMemo } from "../vendor/preact.js";
+import { html, useMemo, useRef } from "../vendor/preact.js";
 import { count } from "../lib/format.js";
 import { usePoll } from "../lib/hooks.js";
 import { isOver, pathOfJob } from "../lib/jobs.js";
@@ -44,14 +44,14 @@ function Legend({ states, show, over, onShow }) {
   return html`<div class="chips legend" role="group" aria-label="Parts by state">
     ${Object.entries(PART_STATES).filter(([letter]) => counts[letter] || show.includes(letter)).map(([letter, { tone, shape }]) => html`
       <button key=${letter} type="button" class="chip" aria-pressed=${show.includes(letter) ? "true" : "false"} onClick=${() => toggle(letter)}>
-        <span class=${`shape ${shape}`} style=${{ color: `var(${tone})` }} aria-hidden="true" />
+        <span class=${`part-shape ${shape}`} style=${{ color: `var(${tone})` }} aria-hidden="true" />
         ${nameOfPart(letter, over)} <strong>${count(counts[letter] ?? 0)}</strong>
       </button>`)}
     ${show && html`<button type="button" class="small" onClick=${() => onShow("")}>All ${count(states.length)}</button>`}
   </div>`;
 }
 
-/** Only the parts of one page are asked for, whatever the job has. */
+/** Only the parts of one page are asked for, whatever the job has; while others come into it, what is known stays. */
 function Table({ job, states, show, page, over, go, to }) {
   const wanted = useMemo(() => partsOf(states, show), [states, show]);
   const last = Math.max(1, Math.ceil(wanted.length / A_PAGE));
@@ -59,11 +59,13 @@ function Table({ job, states, show, page, over, go, to }) {
   const shown = wanted.slice((at - 1) * A_PAGE, at * A_PAGE);
   const { data, error } = usePoll(shown.length ? pathOfJob(job.ID, "/executions") : null,
     { partitions: rangesOf(shown), limit: 1000 }, over ? OVER_SECONDS : 2);
+  const known = useRef([]);
+  if (data) known.current = data.Items;
   if (!wanted.length) return html`<${Empty}>No part is like this.<//>`;
   return html`
     <h2>Parts ${count(wanted.length)}${show ? ` of ${count(states.length)}` : ""}</h2>
     <${Problem} error=${error} />
-    <${PartTable} parts=${shown} states=${states} executions=${data?.Items} over=${over} to=${to} here=${{ show, page: at }} />
+    <${PartTable} parts=${shown} states=${states} executions=${known.current} over=${over} to=${to} here=${{ show, page: at }} />
     ${last > 1 && html`<nav class="row pages" aria-label="Pages of parts">
       <button type="button" disabled=${at <= 1} onClick=${() => go({ page: at - 1 })}>Previous</button>
       <label class="inline">Page <input type="number" min="1" max=${last} value=${at}

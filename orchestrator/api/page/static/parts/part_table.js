@@ -26,7 +26,7 @@ function Row({ part, letter, attempts, over, to, here }) {
   const { tone, shape } = PART_STATES[letter] ?? {};
   return html`<tr>
     <td class="number"><a href=${to("parts", { ...here, part })}>${count(part)}</a></td>
-    <td class="part-state"><span class=${`shape ${shape}`} style=${{ color: `var(${tone})` }} aria-hidden="true" /> ${nameOfPart(letter, over)}</td>
+    <td class="part-state"><span class=${`part-shape ${shape}`} style=${{ color: `var(${tone})` }} aria-hidden="true" /> ${nameOfPart(letter, over)}</td>
     <td>${last && html`<a href=${linkTo(["nodes", last.NodeID])}>${visible(last.NodeID)}</a>`}</td>
     <td class="number">${attempts.length || ""}</td>
     <td class="number">${last?.RunOutput ? last.RunOutput.ExitCode : ""}</td>
