@@ -15,7 +15,7 @@ from tests.e2e.page.browser import Watch
 from tests.e2e.page.result_files import ATTACK, HOSTILE_FILES, HOSTILE_NAMES, completed, plant_hostile, plant_kinds
 from tests.e2e.stack import Stack
 
-LARGE_MIB = 64
+NOISE_MIB = 48
 Look = Callable[[str], None]
 SHOWN = {
     "table.json": '"scores": [',
@@ -113,11 +113,12 @@ def test_a_result_without_an_index_is_read_as_a_whole(page: Page, site: Stack) -
     expect(page.get_by_label("Content")).to_contain_text("small")
 
 
-def test_of_a_large_result_no_more_is_moved_than_holds_the_file(page: Page, site: Stack, watch: Watch) -> None:
-    noise = f"for part in a b c d; do head -c {LARGE_MIB >> 2}m /dev/urandom > $part; done"
-    job = completed(site, f"cd outputs; {noise}; echo found > middle.txt; head -c 3m /dev/urandom > z")
-    page.goto(f"/#/jobs/{job}?tab=results&path=outputs/middle.txt")
+def test_of_a_result_of_a_gib_no_more_is_moved_than_holds_the_file(page: Page, site: Stack, watch: Watch) -> None:
+    script = f"head -c {NOISE_MIB}m /dev/urandom > a; truncate -s {1024 - NOISE_MIB}M b; echo found > middle; cp a z"
+    job = completed(site, f"cd outputs; {script}")
+    page.goto(f"/#/jobs/{job}?tab=results&path=outputs/middle")
     expect(page.get_by_label("Content")).to_contain_text("found")
+    expect(page.get_by_role("definition").filter(has_text="1.0 GiB")).to_be_visible()
     asked = [each for each in watch.requests if each.url.startswith(site.s3.endpoint) and each.method == "GET"]
     moved = [each.sizes()["responseBodySize"] for each in asked]
     assert len(moved) == 2, "the index, and the block that has the file"
