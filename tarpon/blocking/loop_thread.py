@@ -4,8 +4,8 @@ import asyncio
 import concurrent.futures
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterator
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Coroutine, Iterator
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -35,15 +35,14 @@ class LoopThread:
             work.close()
             where = "in the thread that would have to carry it out" if self._thread.is_alive() else "after the end"
             raise RuntimeError(f"A call that blocks was made {where}.")
-        ended = threading.Event()
-        running: concurrent.futures.Future[T] | None = None
+        running = _Running(self._loop, work)
         try:
-            running = asyncio.run_coroutine_threadsafe(_settled(work, ended), self._loop)
-            return running.result()
+            self._loop.call_soon_threadsafe(running.start)
+            return running.end.result()
         except BaseException:
-            if running is not None and not ended.is_set():  # it is the caller who was interrupted
-                running.cancel()
-                ended.wait(CLOSE_SECONDS)
+            if not running.end.done():  # it is the caller who was interrupted
+                self._loop.call_soon_threadsafe(running.cancel)
+                concurrent.futures.wait([running.end], CLOSE_SECONDS)
             raise
 
     def each(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
@@ -67,18 +66,44 @@ class LoopThread:
             self._loop.close()
 
 
+class _Running(Generic[T]):
+    """What was handed over; `end` is its result or error. It may be cancelled before it has begun."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> None:
+        self.end: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self._loop = loop
+        self._work = work
+        self._task: asyncio.Task[T] | None = None
+
+    def start(self) -> None:
+        self._task = self._loop.create_task(self._work, name="a blocking call")
+        self._task.add_done_callback(self._tell)
+
+    def cancel(self) -> None:
+        if self._task is None:
+            self._work.close()
+            self._tell_cancelled()
+        else:
+            self._task.cancel()
+
+    def _tell(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self._tell_cancelled()
+        elif (error := task.exception()) is not None:
+            self.end.set_exception(error)
+        else:
+            self.end.set_result(task.result())
+
+    def _tell_cancelled(self) -> None:
+        self.end.cancel()
+        self.end.set_running_or_notify_cancel()  # only then those who wait are told
+
+
 _END: Any = object()
 
 
 async def _next(items: AsyncGenerator[T, None]) -> T:
     return await anext(items, _END)
-
-
-async def _settled(work: Awaitable[T], ended: threading.Event) -> T:
-    try:
-        return await work
-    finally:
-        ended.set()
 
 
 async def _closed(items: AsyncGenerator[Any, None]) -> None:
