@@ -8,6 +8,7 @@ from orchestrator.admission.bounds.origins import Proxies
 from orchestrator.admission.bounds.shares import UserShares
 from orchestrator.admission.identities import Identities
 from orchestrator.admission.sessions.sessions import Sessions
+from orchestrator.admission.sign_in.device_flow import DeviceFlow
 from orchestrator.admission.sign_in.sign_in import SignIn
 from orchestrator.api.access.auditing import RequestAudit
 from orchestrator.api.access.auth import AuthRoutes
@@ -77,6 +78,7 @@ class Api:
         self._cookies = SessionCookies(self._sessions, self._proxies)
         self.shares = UserShares(settings.limits, held_back, assembly.changing)
         self.listener = Listener(Connections(settings.limits, self._proxies, held_back))
+        device_flow = DeviceFlow(sign_in.issuer, sign_in.settings, assembly.session_key) if sign_in else None
         tokens = JoinTokens(
             assembly.model,
             assembly.store,
@@ -100,7 +102,13 @@ class Api:
             *ClusterRoutes(assembly).routes(),
             *AuthRoutes(anonymous=self._identities.anonymous).routes(),
             *SessionRoutes(
-                self._sessions, self._cookies, self._identities, self._audited, sign_in=sign_in, api=settings
+                self._sessions,
+                self._cookies,
+                self._identities,
+                self._audited,
+                sign_in=sign_in,
+                device_flow=device_flow,
+                api=settings,
             ).routes(),
             *UserRoutes(assembly, api_authority).routes(),
             *MetricsRoutes(assembly).routes(),

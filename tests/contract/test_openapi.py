@@ -77,6 +77,7 @@ EXAMPLES: list[tuple[str, str, Any]] = [
     ("GET", f"{BASE_PATH}/auth/session", None),
     ("POST", f"{BASE_PATH}/auth/session", {"Key": "nonsense"}),
     ("POST", f"{BASE_PATH}/auth/link", None),
+    ("POST", f"{BASE_PATH}/auth/provider", None),
     ("GET", "/readyz", None),
 ]
 

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -137,6 +137,27 @@ class Issuer:
             settings.token_endpoint or found.get("token_endpoint", ""),
             settings.jwks_uri or found.get("jwks_uri", ""),
         )
+
+    async def post(self, url: str, form: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+        """The status and the object that an endpoint answers, empty where it is none. Raises IssuerAway.
+
+        No redirect is followed, because what is sent is secret.
+        """
+        assert self._session is not None, "it is open"
+        data = {name: text for name, text in form.items() if text}
+        try:
+            async with (
+                asyncio.timeout(ANSWER_SECONDS),
+                self._session.post(url, data=data, allow_redirects=False) as answer,
+            ):
+                status, body = answer.status, await _bounded(answer)
+        except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
+            raise IssuerAway(self._settings.issuer, f"cannot be reached: {why_unreachable(error)}") from None
+        try:
+            found = msgspec.json.decode(body or b"")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            found = None
+        return status, found if isinstance(found, dict) else {}
 
     def _told(self) -> IssuerAway | IssuerUnfit | None:
         """The problem for one who asks."""

@@ -4,10 +4,12 @@ import base64
 from datetime import UTC, datetime
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from orchestrator.admission.identities import Identities
 from orchestrator.admission.principals import ANONYMOUS, Principal
 from orchestrator.admission.sessions.sessions import KnownBy, Session, Sessions, known_of
+from orchestrator.admission.sign_in.device_flow import DeviceFlow, PageSignInNotOffered
 from orchestrator.admission.sign_in.sign_in import SignIn
 from orchestrator.admission.sign_in.token import token_in
 from orchestrator.admission.tls.encryption import api_has_tls
@@ -20,11 +22,19 @@ from orchestrator.api.routes import Route, principal_key, principal_of
 from shared.errors import InvalidInput, Refused
 from shared.protocol.capabilities import ANY_KEY, OPEN
 from shared.protocol.rest import BASE_PATH
-from shared.protocol.rest_sessions import LinkResponse, SessionEndedResponse, SessionRequest, SessionResponse
+from shared.protocol.rest_sessions import (
+    LinkResponse,
+    ProviderSignInResponse,
+    ProviderView,
+    SessionEndedResponse,
+    SessionRequest,
+    SessionResponse,
+)
 from shared.settings.config import ApiSettings
 
 SESSION = f"{BASE_PATH}/auth/session"
 LINK = f"{BASE_PATH}/auth/link"
+PROVIDER = f"{BASE_PATH}/auth/provider"
 MAX_REQUEST_BYTES = 64 << 10
 
 
@@ -39,8 +49,10 @@ class SessionRoutes:
         audited: RequestAudit,
         *,
         sign_in: SignIn | None,
+        device_flow: DeviceFlow | None,
         api: ApiSettings,
     ) -> None:
+        self._device_flow = device_flow
         self._page = _page(api)
         self._sessions = sessions
         self._cookies = cookies
@@ -56,6 +68,14 @@ class SessionRoutes:
         return (
             Route("GET", SESSION, self.get_session, "Who asks, and by which session.", SessionResponse, needs=OPEN),
             self._begun,
+            Route(
+                "POST",
+                PROVIDER,
+                self.begin_provider_sign_in,
+                "Begin a sign-in at the identity provider; its handle then begins a session.",
+                ProviderSignInResponse,
+                needs=OPEN,
+            ),
             Route(
                 "DELETE",
                 SESSION,
@@ -81,6 +101,10 @@ class SessionRoutes:
         """What is shown is in no log, and in no answer."""
         wanted, _ = await body_of(request, SessionRequest, at_most=MAX_REQUEST_BYTES)
         try:
+            if wanted.handle and not (token := await self._token(wanted.handle, request[use_key].origin)):
+                return answer(replace(self._told(None, None), pending=True))
+            if wanted.handle:
+                wanted = SessionRequest(key=token)
             principal, known = await self._shown(wanted, request[use_key].origin)
         except Refused as error:
             self._audited.refused(request, self._begun, None, error)
@@ -92,6 +116,26 @@ class SessionRoutes:
         response = answer(self._told(principal, session))
         self._cookies.set(request, response, session, text)
         return response
+
+    async def begin_provider_sign_in(self, request: web.Request) -> web.Response:
+        if self._device_flow is None:
+            raise PageSignInNotOffered
+        begun = await self._device_flow.begin(request[use_key].origin)
+        return answer(
+            ProviderSignInResponse(
+                handle=begun.handle,
+                user_code=begun.user_code,
+                url=begun.url,
+                whole_url=begun.whole_url,
+                interval_seconds=begun.interval,
+                expires=datetime.fromtimestamp(begun.expires, UTC),
+            )
+        )
+
+    async def _token(self, handle: str, origin: str) -> str:
+        if self._device_flow is None:
+            raise PageSignInNotOffered
+        return await self._device_flow.token(handle, origin)
 
     async def end_session(self, request: web.Request) -> web.Response:
         session = request.get(session_key)
@@ -135,7 +179,10 @@ class SessionRoutes:
 
     def _told(self, principal: Principal | None, session: Session | None) -> SessionResponse:
         if principal is None or principal is ANONYMOUS:
-            return SessionResponse(anonymous=self._identities.anonymous)
+            provider = self._device_flow.provider if self._device_flow is not None else ""
+            return SessionResponse(
+                anonymous=self._identities.anonymous, sign_in=ProviderView(name=provider) if provider else None
+            )
         return SessionResponse(
             signed_in=True,
             anonymous=self._identities.anonymous,

@@ -35,7 +35,7 @@ function Frame() {
   const isSignIn = place.parts[0] === "sign-in";
   if (isSignIn || !(session.SignedIn || session.Anonymous)) {
     const done = (found) => { take(found); if (isSignIn) location.replace(linkTo(place.query.to?.split("/") ?? ["jobs"])); };
-    return html`<${SignIn} link=${place.query.link} onDone=${done} />`;
+    return html`<${SignIn} link=${place.query.link} session=${session} onDone=${done} />`;
   }
   const [name, , choose] = VIEWS.find(([each]) => each === place.parts[0]) ?? VIEWS[0];
   const View = choose(place);

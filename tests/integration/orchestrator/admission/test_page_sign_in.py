@@ -1,0 +1,113 @@
+"""Sign-in at the page by an identity provider, with a real issuer: the device flow, asked for by the orchestrator."""
+
+import time
+from collections.abc import Iterator
+from http.cookies import SimpleCookie
+from typing import Any
+
+import pytest
+
+from orchestrator.api.access.session_cookies import MOST_CHARACTERS
+from tests.integration.fed_api import JOBS, FedApi
+from tests.integration.orchestrator.admission.test_sign_in import signing_in
+from tests.integration.running import Answer
+from tests.played_issuer import PlayedIssuer
+
+SESSION, PROVIDER = "/api/v1/auth/session", "/api/v1/auth/provider"
+
+
+@pytest.fixture
+def issuer() -> Iterator[PlayedIssuer]:
+    with PlayedIssuer().running() as played:
+        yield played
+
+
+async def begun(api: FedApi) -> dict[str, Any]:
+    answer = await api.ask(PROVIDER, "POST")
+    assert answer.status == 200, answer.body
+    return dict(answer.json)
+
+
+async def gone_on(api: FedApi, handle: str) -> Answer:
+    return await api.ask(SESSION, "POST", {"Handle": handle})
+
+
+def cookies_in(answer: Answer) -> dict[str, str]:
+    found = SimpleCookie()
+    for line in answer.headers.getall("Set-Cookie"):  # type: ignore[attr-defined]  # of aiohttp
+        found.load(line)
+    return {"Cookie": "; ".join(f"{name}={morsel.value}" for name, morsel in found.items())}
+
+
+def code(answer: Answer) -> str:
+    assert answer.json["Message"]
+    return str(answer.json["Details"].get("TarponCode", answer.json["Code"]))
+
+
+async def test_a_person_signs_in_at_the_provider_and_is_known_by_a_session(issuer: PlayedIssuer) -> None:
+    issuer.approves = False
+    async with signing_in(issuer) as api:
+        assert (await api.ask(SESSION)).json["SignIn"] == {"Name": issuer.url}
+        shown = await begun(api)
+        assert shown["UserCode"] == "WDJB-MJHT"
+        assert shown["URL"] == f"{issuer.url}/activate"
+        waiting = await gone_on(api, shown["Handle"])
+        assert (waiting.json["Pending"], waiting.json["SignedIn"], "Set-Cookie" in waiting.headers) == (
+            True,
+            False,
+            False,
+        )
+        for device in issuer.devices.values():
+            device.is_approved = True
+        done = await gone_on(api, shown["Handle"])
+        assert (done.json["SignedIn"], done.json["Name"]) == (True, "ada")
+        assert done.json["Expires"] <= time.strftime(
+            "%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + issuer.lasts_seconds + 31)
+        )
+        assert (await api.ask(JOBS, headers=cookies_in(done))).status == 200
+
+
+async def test_a_token_that_is_larger_than_a_cookie_is_in_several(issuer: PlayedIssuer) -> None:
+    issuer.person["groups"] = ["people", *(f"group-{number:04}" for number in range(400))]
+    async with signing_in(issuer) as api:
+        done = await gone_on(api, (await begun(api))["Handle"])
+        shown = cookies_in(done)
+        assert shown["Cookie"].count("tarpon-session-") == 1 + len(issuer.token(**issuer.person)) // MOST_CHARACTERS
+        assert (await api.ask(JOBS, headers=shown)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("access_denied", "PageSignInDeclined"),
+        ("expired_token", "PageSignInExpired"),
+        ("invalid_scope", "PageSignInFailed"),
+    ],
+)
+async def test_what_the_provider_refuses_is_told(issuer: PlayedIssuer, told: str, expected: str) -> None:
+    issuer.first_answers = [told]
+    async with signing_in(issuer) as api:
+        refused = await gone_on(api, (await begun(api))["Handle"])
+        assert (refused.status, code(refused)) == (403, expected)
+
+
+async def test_a_provider_that_sends_people_elsewhere_by_plain_text_is_not_followed(issuer: PlayedIssuer) -> None:
+    issuer.bodies["/device"] = (
+        b'{"device_code":"d","user_code":"u","verification_uri":"javascript:alert(1)","expires_in":60}'
+    )
+    async with signing_in(issuer) as api:
+        assert code(await api.ask(PROVIDER, "POST")) == "PageSignInFailed"
+
+
+async def test_a_handle_of_nobody_begins_nothing_and_many_sign_ins_are_too_many(issuer: PlayedIssuer) -> None:
+    async with signing_in(issuer) as api:
+        assert code(await gone_on(api, "x")) == "PageSignInExpired"
+        statuses = {(await gone_on(api, "x")).status for _ in range(30)}
+        assert statuses == {403, 429}
+        assert issuer.asked["/token"] == 0
+
+
+async def test_where_nobody_signs_in_it_is_not_offered() -> None:
+    async with FedApi().serving() as api:
+        assert code(await api.ask(PROVIDER, "POST")) == "PageSignInNotOffered"
+        assert "SignIn" not in {name for name, value in (await api.ask(SESSION)).json.items() if value}
