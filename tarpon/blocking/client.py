@@ -41,6 +41,7 @@ from shared.protocol.rest_nodes import (
     UpdateNodeResponse,
     VersionView,
 )
+from shared.protocol.rest_sessions import LinkResponse
 from shared.protocol.rest_tokens import DAY_SECONDS, TokenCreated, TokenView
 from shared.protocol.rest_users import CreateUserResponse, UserView
 from tarpon.blocking.loop_thread import LoopThread
@@ -486,6 +487,10 @@ class SyncClient:
     def revoke_user(self, name: str) -> UserView:
         """End a user's key, and what is open by it."""
         return self._loop.run(self._opened().revoke_user(name))
+
+    def page_link(self) -> LinkResponse:
+        """A code with which the page signs in once, as whoever asks for it, within two minutes. It is a secret."""
+        return self._loop.run(self._opened().page_link())
 
     def alive(self) -> AliveResponse:
         return self._loop.run(self._opened().alive())
