@@ -4,16 +4,24 @@ import { html, render, useEffect, useState } from "./vendor/preact.js";
 import { get, remove, useSession, whenSignedOut } from "./lib/api.js";
 import { linkTo, placeOf, usePlace } from "./lib/hooks.js";
 import { Loading, Problem } from "./parts/basics.js";
+import { later } from "./parts/later.js";
 import { SignIn } from "./views/sign_in.js";
 
-/** The third is what a place shows: the name of a file in views/, and what that exports. */
+const Job = later(() => import("./views/job.js"), "Job");
+const Jobs = later(() => import("./views/jobs.js"), "Jobs");
+const Submit = later(() => import("./views/submit.js"), "Submit");
+const Nodes = later(() => import("./views/nodes.js"), "Nodes");
+const Cluster = later(() => import("./views/cluster.js"), "Cluster");
+const Access = later(() => import("./views/access.js"), "Access");
+const Description = later(() => import("./views/description.js"), "Description");
+
 const VIEWS = [
-  ["jobs", "Jobs", (place) => (place.parts.length > 1 ? ["job", "Job"] : ["jobs", "Jobs"])],
-  ["submit", "Submit", () => ["submit", "Submit"]],
-  ["nodes", "Nodes", () => ["nodes", "Nodes"]],
-  ["cluster", "Cluster", () => ["cluster", "Cluster"]],
-  ["access", "Access", () => ["access", "Access"]],
-  ["api", "API", () => ["description", "Description"]],
+  ["jobs", "Jobs", (place) => (place.parts.length > 1 ? Job : Jobs)],
+  ["submit", "Submit", () => Submit],
+  ["nodes", "Nodes", () => Nodes],
+  ["cluster", "Cluster", () => Cluster],
+  ["access", "Access", () => Access],
+  ["api", "API", () => Description],
 ];
 const THEMES = ["auto", "light", "dark"];
 
@@ -31,7 +39,7 @@ function Frame() {
     const done = (found) => { take(found); if (isSignIn) location.replace(linkTo(place.query.to?.split("/") ?? ["jobs"])); };
     return html`<${SignIn} link=${place.query.link} session=${session} onDone=${done} />`;
   }
-  const [name, , choose] = viewAt(place);
+  const [name, View] = viewAt(place);
   return html`
     <a class="skip" href="#main" onClick=${skip}>Skip to content</a>
     <header class="frame">
@@ -46,31 +54,14 @@ function Frame() {
           <button onClick=${() => remove("/auth/session").then(look, setError)}>Sign out</button>`}
       </div>
     </header>
-    <main id="main" tabindex="-1"><${View} of=${choose(place)} place=${place} session=${session} /></main>
+    <main id="main" tabindex="-1"><${View} place=${place} session=${session} /></main>
   `;
 }
 
-const viewAt = (place) => VIEWS.find(([each]) => each === place.parts[0]) ?? VIEWS[0];
-
-/** A view is fetched when one goes there first, so that what is seen first does not wait for all the others. */
-const views = new Map();
-
-async function fetchView([file, name]) {
-  if (!views.has(file)) views.set(file, (await import(`./views/${file}.js`))[name]);
-}
-
-function View({ of, place, session }) {
-  const [file] = of;
-  const [, setFetched] = useState("");
-  const [error, setError] = useState(null);
-  useEffect(() => {
-    setError(null);
-    const tell = () => setError({ message: "This view cannot be fetched.", hint: "Load the page again.", code: "ViewAway" });
-    fetchView(of).then(() => setFetched(file), tell);
-  }, [file]);
-  const Shown = views.get(file);
-  if (error) return html`<${Problem} error=${error} />`;
-  return Shown ? html`<${Shown} place=${place} session=${session} />` : html`<${Loading} />`;
+/** The name of the view of a place, and the view. */
+function viewAt(place) {
+  const [name, , choose] = VIEWS.find(([each]) => each === place.parts[0]) ?? VIEWS[0];
+  return [name, choose(place)];
 }
 
 /** The address is the place, so a link within the page is followed by hand. */
@@ -102,6 +93,5 @@ function readOtherBuckets() {
 }
 
 readOtherBuckets();
-const first = placeOf(location.hash);
-fetchView(viewAt(first)[2](first)).catch(() => {}); // the view itself asks once more, and tells
+viewAt(placeOf(location.hash))[1].load().catch(() => {}); // the view itself asks once more, and tells
 render(html`<${Frame} />`, document.getElementById("app"));

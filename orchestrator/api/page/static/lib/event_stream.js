@@ -5,7 +5,7 @@ import { pathOfJob } from "./jobs.js";
 
 /** What is kept in the page; older lines go, but for the first ones. */
 export const MOST_LINES = 20_000;
-const TOGETHER_MS = 100;
+const TOGETHER_MS = 250;
 const ENDED = new Set(["Completed", "Failed", "Stopped"]);
 
 /**

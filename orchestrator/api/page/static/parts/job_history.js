@@ -8,7 +8,7 @@ import { pathOfJob } from "../lib/jobs.js";
 import { sentences, visible } from "../lib/text.js";
 import { Empty, Loading, Problem } from "./basics.js";
 
-const A_PAGE = 200;
+const A_PAGE = 100;
 /** A job of more parts is told without its attempts until they are asked for: these are many lines. */
 const MANY_PARTS = 500;
 

@@ -8,12 +8,16 @@ import { sentences, visible } from "../lib/text.js";
 import { Facts, Loading, Problem, State, Tabs } from "../parts/basics.js";
 import { Copy } from "../parts/command.js";
 import { JobActions } from "../parts/job_actions.js";
-import { Chain, Schedule } from "../parts/job_chain.js";
-import { History } from "../parts/job_history.js";
-import { Log } from "../parts/job_log.js";
 import { Parts } from "../parts/job_partitions.js";
 import { JobLink, Labels, Name } from "../parts/job_parts.js";
-import { Specification } from "../parts/job_spec.js";
+import { later } from "../parts/later.js";
+
+const Chain = later(() => import("../parts/job_chain.js"), "Chain");
+const Schedule = later(() => import("../parts/job_chain.js"), "Schedule");
+const History = later(() => import("../parts/job_history.js"), "History");
+const Log = later(() => import("../parts/job_log.js"), "Log");
+const Results = later(() => import("./results.js"), "Results");
+const Specification = later(() => import("../parts/job_spec.js"), "Specification");
 
 export function Job({ place, session }) {
   const id = place.parts[1];
@@ -44,25 +48,12 @@ function Shown({ tab, ...rest }) {
   switch (tab) {
     case "history": return html`<${History} ...${rest} />`;
     case "log": return html`<${Log} ...${rest} />`;
-    case "results": return html`<${Later} ...${rest} />`;
+    case "results": return html`<${Results} ...${rest} />`;
     case "spec": return html`<${Specification} ...${rest} />`;
     case "chain": return html`<${Chain} ...${rest} />`;
     case "schedule": return html`<${Schedule} ...${rest} />`;
     default: return html`<${Parts} ...${rest} />`;
   }
-}
-
-/** What reads results is large, and asked for by who looks at some. */
-function Later(props) {
-  const [found, setFound] = useState({});
-  useEffect(() => {
-    import("../views/results.js").then(
-      ({ Results }) => setFound({ Results }),
-      () => setFound({ error: { message: "This part of the page could not be loaded.", hint: "Reload the page.", code: "NotLoaded" } }),
-    );
-  }, []);
-  if (found.error) return html`<${Problem} error=${found.error} />`;
-  return found.Results ? html`<${found.Results} ...${props} />` : html`<${Loading} />`;
 }
 
 function Head({ job, session, again }) {
