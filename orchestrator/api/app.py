@@ -46,8 +46,8 @@ from shared.protocol.capabilities import OPEN
 
 IDLE_SECONDS = 75.0
 """How long a connection may be without a whole request: longer than usual clients and proxies keep one."""
-LARGEST_FIELD, LARGEST_FIELD_WITH_TOKENS = 8190, 16 << 10
-"""Of a header. Tokens with many groups are larger than anything else that is shown."""
+LARGEST_FIELD, LARGEST_FIELD_WITH_TOKENS = 16 << 10, 24 << 10
+"""Of a header. Browsers send the cookies of all ports of a host, and tokens with many groups are larger still."""
 LINGER_SECONDS = 5.0
 """How long what a client still sends is read after the answer, so that it can read that."""
 

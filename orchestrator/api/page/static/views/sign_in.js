@@ -18,6 +18,8 @@ export function SignIn({ link, session, onDone }) {
   useEffect(() => { if (link) enter({ Link: link }); }, [link]);
   return html`<main class="sign-in" id="main">
     <h1>Tarpon</h1>
+    ${!isSecureContext && html`<p role="note"><strong>This page came by plain http:</strong> what you type here, and the session,
+      can be read on the way. Use https, or a tunnel to the orchestrator's machine.</p>`}
     <${ByKey} onEnter=${enter} />
     ${session?.SignIn && html`<${ByProvider} name=${session.SignIn.Name} onDone=${onDone} onError=${setError} />`}
     <${Problem} error=${error} />
@@ -39,8 +41,10 @@ function ByKey({ onEnter }) {
     <label for="key">${asks ? "Password" : "Key"}</label>
     <input id="key" type="password" autocomplete="current-password" value=${key} required
       onInput=${(event) => setKey(event.target.value)} />
-    <button class="primary">Sign in</button>
-    <button type="button" onClick=${() => setAsks(!asks)}>${asks ? "Use a key" : "Use a password"}</button>
+    <div class="actions">
+      <button class="primary">Sign in</button>
+      <button type="button" onClick=${() => setAsks(!asks)}>${asks ? "Use a key" : "Use a password"}</button>
+    </div>
   </form>`;
 }
 
