@@ -10,7 +10,7 @@ TESTS := tests
 WORKERS := $(shell n=$$(nproc 2> /dev/null || echo 2); echo $$((n < 8 ? n + 1 : 8)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test newest lowest pythons constraints chaos rolling outage matrix chart check fix docs bench release clean
+.PHONY: help setup demo test newest lowest pythons constraints chaos rolling outage matrix chart check fix pictures docs bench release clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ check: $(VENV)/.develop ## Check style, types and who imports whom
 fix: $(VENV)/.develop ## Put right what can be put right by machine
 	@$(RUN)/ruff check --fix
 	@$(RUN)/ruff format
+
+pictures: $(VENV)/.develop ## Make the pictures of the page for the documents (apt install chromium fonts-dejavu-core)
+	@TESTS_REQUIRE_PROGRAMS=1 TESTS_WRITE_PICTURES=1 $(RUN)/python -m pytest -q tests/e2e/page/test_pictures.py
 
 docs: $(VENV)/.develop ## Make the pages that come from the code, and the site of all documents in build/site
 	@$(RUN)/python -m tests.nats_api_page

@@ -5,13 +5,13 @@ from typing import Literal
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 GRAVE = {"serious", "critical"}
 
 
 def assert_usable_by_all(page: Page) -> None:
     """In the light and in the dark theme nothing that axe-core finds is serious."""
-    themes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-    for theme in themes:
+    for theme in THEMES:
         page.emulate_media(color_scheme=theme)
         found = Axe().run(page)
         grave = [each["id"] for each in found.response["violations"] if each["impact"] in GRAVE]

@@ -1,31 +1,13 @@
-"""The frame of the page: what opens first, and who can use it."""
+"""The frame of the page: what opens first, and that the tests see what goes wrong."""
 
-import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.page.accessibility import assert_usable_by_all
 from tests.e2e.page.browser import Watch
-
-VIEWS = {
-    "Jobs": "#/jobs",
-    "Submit": "#/submit",
-    "Nodes": "#/nodes",
-    "Cluster": "#/cluster",
-    "Access": "#/access",
-    "API": "#/api",
-}
 
 
 def test_who_needs_no_key_sees_the_jobs_at_once(page: Page) -> None:
     page.goto("/")
     expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
-
-
-@pytest.mark.parametrize("view", VIEWS)
-def test_everybody_can_use_a_view(page: Page, view: str) -> None:
-    page.goto(f"/{VIEWS[view]}")
-    expect(page.get_by_role("link", name=view, exact=True)).to_have_attribute("aria-current", "page")
-    assert_usable_by_all(page)
 
 
 def test_what_a_page_may_not_do_is_seen(page: Page, watch: Watch) -> None:

@@ -10,7 +10,6 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.bucket_rule_files import rule
-from tests.e2e.page.accessibility import assert_usable_by_all
 from tests.e2e.page.browser import Watch
 from tests.e2e.page.result_files import ATTACK, HOSTILE_FILES, HOSTILE_NAMES, completed, plant_hostile, plant_kinds
 from tests.e2e.stack import Stack
@@ -99,12 +98,6 @@ def test_a_file_is_downloaded_under_its_name(page: Page, look: Look) -> None:
         page.get_by_role("button", name="Download table.csv").click()
     assert told.value.suggested_filename == "table.csv"
     assert Path(told.value.path()).read_text().endswith("299,0.0033,t2\n")
-
-
-def test_everybody_can_use_the_view_of_a_result(page: Page, look: Look) -> None:
-    look("snappy.parquet")
-    expect(page.locator("canvas")).to_be_visible()
-    assert_usable_by_all(page)
 
 
 def test_a_result_without_an_index_is_read_as_a_whole(page: Page, site: Stack) -> None:

@@ -103,7 +103,7 @@ function Opened({ job, offer, path, to }) {
   const { ExecutionID: execution, SourceSpec: source } = offer.params;
   const getting = (...paths) => command("tarpon", "job", "get", job.ID, "--execution", execution, ...paths);
   const node = root && path ? nodeAt(root, path) : null;
-  return html`<${Facts} of=${[["Archive", bytes(offer.params.Size)], ["Unpacked", bytes(offer.params.RawSize)], ["Entries", count(offer.params.Entries)], ["Exit code", offer.params.ExitCode]]} />
+  return html`<${Facts} of=${[["Archive", bytes(offer.params.Size)], ["Unpacked", bytes(offer.params.RawSize)], ["Entries", count(offer.params.Entries)]]} />
     <div class="row"><${Archive} offer=${offer} /></div>
     ${opened.error && html`<${Problem} error=${opened.error} />
       ${opened.error.code === CORS_RULE_MISSING && html`<${CorsRule} bucket=${source.Bucket} endpoint=${source.Endpoint} />`}
