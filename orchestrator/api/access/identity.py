@@ -23,7 +23,7 @@ from orchestrator.admission.sessions.sessions import Session, Sessions
 from orchestrator.admission.sign_in.sign_in import SignIn
 from orchestrator.admission.sign_in.token import token_in
 from orchestrator.api.access.auditing import RequestAudit
-from orchestrator.api.access.other_sites import refuse_led_here
+from orchestrator.api.access.other_sites import refuse_led_here, refuse_pages_by_other_names
 from orchestrator.api.access.session_cookies import CSRF_HEADER, SessionCookies, session_key
 from orchestrator.api.access.use import use_key
 from orchestrator.api.bodies import received
@@ -162,6 +162,7 @@ def identifying(routes: Iterable[Route], who: WhoAsks, audited: RequestAudit) ->
             await use.admit(principal, streams=route.streams, changes=route.is_change)
             if principal is ANONYMOUS:
                 refuse_led_here(request)
+                refuse_pages_by_other_names(request)
             if who.sign_in is not None and principal.kind == "person" and who.sign_in.is_first_use(principal):
                 audited.signed_in(request, principal)
             principal.check(route.needs, everywhere=route.everywhere)

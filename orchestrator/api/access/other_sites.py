@@ -1,6 +1,8 @@
 """Pages of other sites, which a person's browser shows: they may not use it to ask the API on its machine."""
 
 import ipaddress
+import socket
+from functools import cache
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -24,6 +26,25 @@ def refuse_led_here(request: web.Request) -> None:
     here = request.transport.get_extra_info("sockname") if request.transport is not None else None
     if isinstance(here, tuple) and is_loopback(f"http://{_bracketed(here[0])}") and not _is_plain(request.host):
         raise _refused()
+
+
+def refuse_pages_by_other_names(request: web.Request) -> None:
+    """Raise Refused for what a page asks without a key that has reached this machine by a name which is not its own.
+
+    Such a page may be of whoever has made that name lead here, also where this machine is not reached by loopback.
+    """
+    if "Origin" in request.headers and not _is_plain(request.host) and not _is_own(request.host):
+        raise _refused()
+
+
+@cache
+def _own_names() -> frozenset[str]:
+    name = socket.gethostname().lower()
+    return frozenset({name, name.partition(".")[0], f"{name.partition('.')[0]}.local"})
+
+
+def _is_own(host: str) -> bool:
+    return (urlsplit(f"//{host}").hostname or "") in _own_names()
 
 
 def _refused() -> Refused:
