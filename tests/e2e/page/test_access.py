@@ -48,3 +48,20 @@ def test_a_user_is_made_and_revoked(page: Page, site: Stack) -> None:
     expect(row).to_contain_text("revoked")
     (maria,) = (each for each in site.api("/orchestrator/users")["Users"] if each["Name"] == "maria")
     assert maria["Revoked"]
+
+
+def test_who_may_not_is_told_why(page: Page, site: Stack) -> None:
+    key = site.api("/orchestrator/users", {"Name": "reader", "Capabilities": ["read:job", "read:node"]}, "PUT")["Key"]
+    page.goto("/#/sign-in")
+    page.get_by_label("Key").fill(key)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    page.goto("/#/access")
+    expect(page.get_by_text("takes the capability")).to_contain_text("*")
+    page.get_by_role("link", name="Join tokens").click()
+    expect(page.get_by_text("To make join tokens takes the capability write:node")).to_be_visible()
+    page.goto("/#/submit")
+    expect(page.get_by_text("can submit jobs. What you write here can be copied.")).to_be_visible()
+    expect(page.get_by_role("button", name="Submit")).to_be_disabled()
+    page.goto("/#/nodes/node-a")
+    expect(page.get_by_text("can drain, reject and delete nodes")).to_be_visible()

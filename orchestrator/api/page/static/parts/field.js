@@ -32,13 +32,13 @@ export function Field({ label, value, show = (each) => each ?? "", read = (each)
 }
 
 /** One of several: `of` is `[[value, label], ...]`. */
-export function Choice({ label, value, of, problem, onChange }) {
+export function Choice({ label, value, of, problem, hint = "", onChange }) {
   const [id] = useState(newId);
   return html`<div class="field">
     <label for=${id}>${label}</label>
     <select id=${id} value=${value} onChange=${(event) => onChange(event.target.value)} aria-describedby=${`${id}-about`}>
       ${of.map(([each, text]) => html`<option key=${each} value=${each}>${text}</option>`)}
     </select>
-    <p id=${`${id}-about`} class="wrong">${problem}</p>
+    <p id=${`${id}-about`} class=${problem ? "wrong" : "soft"}>${problem || hint}</p>
   </div>`;
 }

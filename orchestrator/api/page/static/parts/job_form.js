@@ -11,9 +11,10 @@ import { Choice, Field } from "./field.js";
 
 const TASK = "Tasks[0]";
 const PARAMS = `${TASK}.Engine.Params`;
-const ENGINES = [["docker", "docker: a container"], ["process", "process: a command on the node itself"], ["noop", "noop: nothing"]];
-const NETWORKS = [["", "as the engine has it"], ...["None", "Bridge", "Host", "HTTP", "Full"].map((each) => [each, each])];
-const PUBLISHERS = [["", "none: only the beginning of the output is kept"], ["s3managed", "s3managed: results in the bucket"]];
+const ENGINES = [["docker", "docker"], ["process", "process"], ["noop", "noop"]];
+const ENGINE_HINTS = { docker: "In a container", process: "On the node itself, without a container", noop: "Nothing is run" };
+const NETWORKS = [["", "default"], ...["None", "Bridge", "Host", "HTTP", "Full"].map((each) => [each, each])];
+const PUBLISHERS = [["", "none"], ["s3managed", "s3managed"]];
 const list = (value) => (Array.isArray(value) ? value : []);
 
 /** `problemAt(path)` is what the API says of what is at a path or below it. */
@@ -33,7 +34,7 @@ export function JobForm({ job, onChange, problemAt }) {
       <${Constraints} job=${job} set=${set} problem=${problemAt("Constraints")} />
     </fieldset>
     <fieldset><legend>Task</legend>
-      <${Choice} label="Engine" value=${engine} of=${ENGINES} problem=${problemAt(`${TASK}.Engine.Type`)} onChange=${setEngine} />
+      <${Choice} label="Engine" value=${engine} of=${ENGINES} hint=${ENGINE_HINTS[engine]} problem=${problemAt(`${TASK}.Engine.Type`)} onChange=${setEngine} />
       ${engine === "docker" && text("Image", `${PARAMS}.Image`)}
       ${engine === "docker" && html`<${Words} label="Entrypoint" job=${job} path=${`${PARAMS}.Entrypoint`} set=${set} problemAt=${problemAt} hint="In place of the image's own" />
         <${Words} label="Command" job=${job} path=${`${PARAMS}.Parameters`} set=${set} problemAt=${problemAt} hint="As in a shell: quotes keep words together" />`}
@@ -44,7 +45,7 @@ export function JobForm({ job, onChange, problemAt }) {
     </fieldset>
     <fieldset><legend>Inputs and results</legend>
       <${Inputs} job=${job} set=${set} problem=${problemAt(`${TASK}.InputSources`)} />
-      <${Choice} label="Publisher" value=${String(at(job, `${TASK}.Publisher.Type`) ?? "").toLowerCase()} of=${PUBLISHERS} problem=${problemAt(`${TASK}.Publisher`)} onChange=${set(`${TASK}.Publisher.Type`)} />
+      <${Choice} label="Publisher" value=${String(at(job, `${TASK}.Publisher.Type`) ?? "").toLowerCase()} of=${PUBLISHERS} hint="Without one only the beginning of the output is kept" problem=${problemAt(`${TASK}.Publisher`)} onChange=${set(`${TASK}.Publisher.Type`)} />
       ${text("Result folders", `${TASK}.ResultPaths`, { show: resultLines, read: resultPaths, format: "NAME:PATH in each line", lines: 2, hint: "NAME:PATH, one a line, such as outputs:/outputs" })}
     </fieldset>
     <fieldset><legend>Resources of a part</legend>

@@ -16,6 +16,7 @@ import { Secret } from "./secret.js";
 
 const TOKENS = "/orchestrator/tokens";
 const pairs = (of) => Object.entries(of).map(([name, value]) => `${name}=${value}`);
+const lengthOf = (seconds) => (seconds === 0 ? "0" : seconds % 3600 ? `${seconds}s` : `${seconds / 3600}h`);
 
 export function Tokens({ session }) {
   const isSeen = mayEverywhere(session, "read:node");
@@ -26,7 +27,7 @@ export function Tokens({ session }) {
     { label: "Token", cell: (token) => html`${visible(token.ID)}${token.Rekeys && html`<br /><small>new key of ${visible(token.Rekeys)}</small>`}` },
     { label: "State", cell: (token) => token.State },
     { label: "Used", cell: (token) => `${token.Used} of ${token.Uses || "any number"}` },
-    { label: "Ends", cell: (token) => (token.Revoked ? `revoked ${moment(token.Revoked)}` : token.Expires ? moment(token.Expires) : "never") },
+    { label: "Ends", class: "whole", cell: (token) => (token.Revoked ? `revoked ${moment(token.Revoked)}` : token.Expires ? moment(token.Expires) : "never") },
     { label: "Labels", cell: (token) => pairs(token.Labels).map(visible).join(", ") },
     { label: "Namespaces", cell: (token) => (token.Namespaces.length ? token.Namespaces.map(visible).join(", ") : "all") },
     { label: "Nodes", cell: (token) => token.Nodes.slice(0, 20).map((node, at) => html`${at > 0 && ", "}<a href=${linkTo(["nodes", node])}>${visible(node)}</a>`) },
@@ -56,12 +57,12 @@ function NewToken({ onDone }) {
       setError(failure);
     }
   };
-  const text = command("tarpon", "node", "token", "create", "--uses", String(wanted.Uses || 0), "--expires", wanted.ExpiresSeconds ? `${wanted.ExpiresSeconds}s` : "never",
+  const text = command("tarpon", "node", "token", "create", "--uses", String(wanted.Uses || 0), "--expires", wanted.ExpiresSeconds ? lengthOf(wanted.ExpiresSeconds) : "never",
     ...pairs(wanted.Labels).flatMap((each) => ["-l", each]), ...namespaces.flatMap((each) => ["--namespace", each]), ...(wanted.Approval ? ["--approval"] : []));
   return html`<details class="card"><summary>Make a join token</summary><form onSubmit=${make}>
     <div class="fields">
       <${Field} label="Nodes" value=${wanted.Uses} read=${wholeNumber} format="a whole number" inputmode="numeric" hint="How many it lets in; 0 is any number" onChange=${(Uses) => change({ Uses })} />
-      <${Field} label="Ends after" value=${wanted.ExpiresSeconds} show=${(value) => (value ? `${value}s` : "0")} read=${wholeSeconds} format="a length of time, such as 24h" hint="Such as 24h; 0 is never" onChange=${(ExpiresSeconds) => change({ ExpiresSeconds })} />
+      <${Field} label="Ends after" value=${wanted.ExpiresSeconds} show=${lengthOf} read=${wholeSeconds} format="a length of time, such as 24h" hint="Such as 24h; 0 is never" onChange=${(ExpiresSeconds) => change({ ExpiresSeconds })} />
       <${Field} label="Namespaces" value=${wanted.Namespaces} hint="Those its nodes serve alone; none is all" onChange=${(Namespaces) => change({ Namespaces })} />
       <${Field} label="Labels of its nodes" value=${wanted.Labels} lines=${2} show=${assignmentLines} read=${assignments} format="NAME=VALUE in each line" hint="NAME=VALUE, one a line" onChange=${(Labels) => change({ Labels })} />
     </div>

@@ -26,8 +26,8 @@ export function Users({ session }) {
     { label: "User", cell: (user) => html`${visible(user.Name)}<br /><small>${visible(user.KeyID)}</small>` },
     { label: "May", cell: (user) => user.Capabilities.map(visible).join(", ") },
     { label: "Namespaces", cell: (user) => (user.Namespaces.includes("*") || !user.Namespaces.length ? "all" : user.Namespaces.map(visible).join(", ")) },
-    { label: "Made", cell: (user) => html`${moment(user.CreateTime)}${user.MadeBy && html`<br /><small>by ${visible(user.MadeBy)}</small>`}` },
-    { label: "Ends", cell: (user) => (user.Revoked ? `revoked ${moment(user.Revoked)}` : user.Expires ? moment(user.Expires) : "never") },
+    { label: "Made", class: "whole", cell: (user) => html`${moment(user.CreateTime)}${user.MadeBy && html`<br /><small>by ${visible(user.MadeBy)}</small>`}` },
+    { label: "Ends", class: "whole", cell: (user) => (user.Revoked ? `revoked ${moment(user.Revoked)}` : user.Expires ? moment(user.Expires) : "never") },
     { label: "", cell: (user) => !user.Revoked && html`<${Asked} label="Revoke …" title=${`Revoke the key of ${visible(user.Name)}?`} action="Revoke" danger
       text=${command("tarpon", "user", "revoke", user.Name)} act=${() => remove(`${USERS}/${encodeURIComponent(user.Name)}`)} onDone=${of.again}>
       <p>The key ends at once, on all orchestrators, and so does what is open by it. Jobs that were submitted by it go on.</p>

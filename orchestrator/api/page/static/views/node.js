@@ -66,7 +66,7 @@ function Use({ node }) {
     const { has, used } = useOf(node, resource);
     return [label, has ? html`<${Bar} label=${`${label} in use`} used=${used} of=${has} show=${show} />` : null];
   };
-  return html`<h2>Capacity and use</h2><div class="card"><${Facts} of=${[
+  return html`<h2>Capacity and use</h2><div class="card tight"><${Facts} of=${[
     bar("Cores", "CPU", cores),
     bar("Memory", "Memory", bytes),
     bar("Disk", "Disk", bytes),
@@ -117,12 +117,12 @@ function Execution({ of }) {
   const state = STATES[of.ComputeState.StateType] ?? "New";
   const resources = Object.values(of.AllocatedResources?.Tasks ?? {})[0] ?? {};
   return html`<tr>
-    <td><a href=${linkTo(["jobs", of.JobID], { tab: "history", execution: of.ID })}>${shortId(of.ID)}</a></td>
+    <td class="whole"><a href=${linkTo(["jobs", of.JobID], { tab: "history", execution: of.ID })}>${shortId(of.ID)}</a></td>
     <td>${visible(of.Name)}</td>
     <td><span class="state" data-state=${LIKE[state] ?? "Queued"}><span aria-hidden="true">${state[0]}</span>${state}</span></td>
     <td class="number">${cores(resources.CPU ?? 0)}</td>
     <td class="number">${bytes(resources.Memory ?? 0)}</td>
-    <td>${moment(of.CreateTime)}</td>
+    <td class="whole">${moment(of.CreateTime)}</td>
     <td>${visible(of.ComputeState.Message)}</td>
   </tr>`;
 }

@@ -105,7 +105,7 @@ function Sums({ nodes, shown }) {
   const used = (resource) => ({ used: sum((node) => useOf(node, resource).used), of: sum((node) => useOf(node, resource).has) });
   const states = Object.entries(Object.groupBy(nodes, stateOf)).map(([name, of]) => `${count(of.length)} ${name.toLowerCase()}`);
   const warned = nodes.filter((node) => node.Warnings.length).length;
-  return html`<div class="card sums">
+  return html`<div class="card sums tight">
     <p role="status">${shown.length === nodes.length ? "" : `${count(shown.length)} of `}${count(nodes.length)} ${nodes.length === 1 ? "node" : "nodes"}${states.length ? `: ${states.join(", ")}` : ""}${warned ? `; ${count(warned)} with warnings` : ""}</p>
     <${Facts} of=${[
       ["Cores", html`<${Bar} label="Cores in use" ...${used("CPU")} show=${cores} />`],

@@ -28,7 +28,10 @@ export function Submit({ session }) {
   const isChecked = checked.key === key && !checked.error;
   const problems = job ? checked.problems : [];
   const told = unread ? [unread] : problems.map((each) => ({ message: each.Message, hint: each.Hint, line: each.Path ? lineOf(draft.text, each.Path) : undefined }));
-  const problemAt = (path) => problems.find((each) => each.Path === path || each.Path?.startsWith(`${path}.`) || each.Path?.startsWith(`${path}[`))?.Message ?? "";
+  const problemAt = (path) => {
+    const found = problems.find((each) => each.Path === path || each.Path?.startsWith(`${path}.`) || each.Path?.startsWith(`${path}[`));
+    return found ? withoutPath(found.Message, path) : "";
+  };
   return html`
     <h1>Submit a job</h1>
     ${!isAllowed && html`<p class="problem warn">Who has the capability <code>write:job</code> can submit jobs. What you write here can be copied.</p>`}
@@ -48,6 +51,12 @@ export function Submit({ session }) {
       </div>
     </div>
   `;
+}
+
+/** What is said of a place, at that place. */
+function withoutPath(message, path) {
+  const rest = message.startsWith(path) ? message.slice(path.length).replace(/^:?\s*/, "") : message;
+  return rest.charAt(0).toUpperCase() + rest.slice(1);
 }
 
 const formatOf = (text) => (text.trimStart().startsWith("{") ? "json" : "yaml");
