@@ -35,6 +35,29 @@ def test_a_job_is_watched_to_its_end(page: Page, site: Stack, tmp_path: Path) ->
     assert_usable_by_all(page)
 
 
+def test_a_log_and_a_history_go_on_where_they_were_when_the_orchestrator_comes_back(
+    page: Page, site: Stack, watch: Watch, tmp_path: Path
+) -> None:
+    """Each line once. A browser writes a line of its own for each request that nobody answers."""
+    watch.expect("ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|WebSocket connection to|status of 50[234]")
+    go_on = tmp_path / "go-on"
+    job = site.submit({"Name": "cut-off", **process_job(f"echo one; echo two; {until(go_on)}; echo three")})
+    page.goto(f"/#/jobs/{job}?tab=log")
+    expect(page.locator(".log-line")).to_have_text(["one", "two"])
+    history = page.context.new_page()
+    history.goto(f"/#/jobs/{job}?tab=history")
+    expect(history.get_by_text("Running on node node-a")).to_be_visible()
+    assert site.orchestrator is not None
+    site.orchestrator.kill()
+    expect(page.get_by_text("The connection is lost; it goes on where it was.")).to_be_visible()
+    site.orchestrator.start()
+    site.wait_ready()
+    go_on.touch()
+    expect(page.locator(".log-line")).to_have_text(["one", "two", "three"])
+    expect(history.get_by_text("The job has ended: this is all.")).to_be_visible()
+    expect(history.get_by_text("Running on node node-a")).to_have_count(1)
+
+
 def test_a_job_is_stopped_after_a_confirmation(page: Page, site: Stack, tmp_path: Path) -> None:
     job = site.submit({"Name": "stopped-here", **process_job(until(tmp_path / "never"))})
     page.goto(f"/#/jobs/{job}")

@@ -13,7 +13,7 @@ const BEYOND = 20;
 const NEAR = 30;
 
 export function LogView({ job, execution, to }) {
-  const { log, state, drawn } = useLog(job.ID, execution.ID);
+  const { log, state, drawn, again } = useLog(job.ID, execution.ID);
   const [words, setWords] = useState("");
   const [current, setCurrent] = useState(-1);
   const [follow, setFollow] = useState(true);
@@ -41,14 +41,15 @@ export function LogView({ job, execution, to }) {
       <label class="check"><input type="checkbox" checked=${follow} onChange=${(event) => setFollow(event.target.checked)} /> Follow</label>
       <${Copy} text=${command("tarpon", "job", "logs", "--execution-id", execution.ID, job.ID)} label="Copy the command" />
     </div>
-    <${Standing} state=${state} log=${log} to=${to} execution=${execution} />
+    <${Standing} state=${state} log=${log} to=${to} execution=${execution} again=${again} />
     <${Lines} lines=${lines} drawn=${drawn} follow=${follow} onFollow=${setFollow} words=${words.trim()} at=${places[current] ?? null} />
   `;
 }
 
 /** The lines grow without being copied; `drawn` is another number whenever there are more. */
 function useLog(job, execution) {
-  const log = useMemo(() => new LogLines(), [job, execution]);
+  const [turn, setTurn] = useState(0);
+  const log = useMemo(() => new LogLines(), [job, execution, turn]);
   const [state, setState] = useState({ state: "connecting" });
   const [drawn, draw] = useState(0);
   useEffect(() => {
@@ -57,10 +58,10 @@ function useLog(job, execution) {
     const stop = followLog({ job, execution, onState: setState, onText: (type, text) => { log.add(type, text); soon(); } });
     return () => { stop(); clearTimeout(asked); };
   }, [log]);
-  return { log, state, drawn };
+  return { log, state, drawn, again: () => setTurn(turn + 1) };
 }
 
-function Standing({ state, log, execution, to }) {
+function Standing({ state, log, execution, to, again }) {
   const told = {
     connecting: "Connecting …",
     live: "Live.",
@@ -70,6 +71,7 @@ function Standing({ state, log, execution, to }) {
   }[state.state];
   const has = execution.PublishedResult?.Params;
   return html`<p class="soft" role="status">${told}
+    ${state.state === "error" && html` <button type="button" class="small" onClick=${again}>Try again</button>`}
     ${state.state === "end" && !state.whole && (has
       ? html` What is missing here is in <a href=${to("results", { execution: execution.ID })}>its result</a>, in stdout and stderr.`
       : " Only the beginning of what it wrote was kept.")}
