@@ -30,6 +30,10 @@ HOSTILE_FILES = {
     "page.html": f"<html><body onload=\"{ATTACK}\"><script>{ATTACK}</script><img src='http://127.0.0.1:9/left.png'></html>",
     "formula.csv": f"name,value\n=cmd(),1\n<script>{ATTACK}</script>,2\n__proto__,3\n",
     "proto.json": '{"__proto__": {"polluted": 1}, "constructor": "<script>"}',
+    "deep.json": "[" * 100_000 + "]" * 100_000,
+    "keys.jsonl": "".join(f'{{"{number}": 1}}\n' for number in range(20_000)),
+    "commas.csv": "," * 200_000,
+    "line.txt": "x" * 1_000_000,
     "escape.log": "\x1b[31mred\x1b[0m\u202edesrever\n",
 }
 

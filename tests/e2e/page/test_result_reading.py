@@ -137,6 +137,9 @@ def test_what_is_damaged_is_told_as_that(read: Read, made: Packed, kind: str) ->
 
 def test_what_is_too_much_for_a_page_is_told_as_that(read: Read, made: Packed) -> None:
     head, *_ = lines_of(made)
+    end = {"kind": "end", "entries": 200, "blocks": 0, "tar_bytes": 0, "bytes": 10}
     many = [{"kind": "directory", "path": "d"}] * 300_001
+    deep = [{"kind": "directory", "path": f"{number}/" + "d/" * 3000} for number in range(200)]
     assert read(made.archive, index_of([head, *many]))["code"] == "TooLargeForPage"
+    assert read(made.archive, index_of([head, *deep, end]))["code"] == "TooLargeForPage"
     assert read(gzip.compress(bytes(257 << 20), 1), b"")["code"] == "TooLargeForPage"

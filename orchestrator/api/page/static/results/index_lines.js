@@ -6,6 +6,7 @@ import { damaged, ResultProblem, tooLarge } from "./problems.js";
 
 export const MOST_ENTRIES = 300_000;
 const MOST_BLOCKS = 4_000_000;
+const MOST_BYTES = 256 << 20;
 const MOST_LINE = 64 << 10;
 const MOST_BLOCK_BYTES = 16 << 20;
 const VERSION = 1;
@@ -21,7 +22,10 @@ export async function readIndex(packed) {
   const state = { hasBegun: false, end: null, tarBytes: 0, at: FIRST_BLOCK_AT };
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let rest = "";
+  let bytes = 0;
   for await (const piece of gunzipped(packed)) {
+    bytes += piece.length;
+    if (bytes > MOST_BYTES) throw tooLarge("The index of this result");
     const lines = (rest + decoded(decoder, piece)).split("\n");
     rest = lines.pop();
     if (rest.length > MOST_LINE) throw damaged("a line of its index is too long");

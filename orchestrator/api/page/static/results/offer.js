@@ -15,6 +15,7 @@ export class Offer {
     this.moved = 0;
     this.renewed = renew;
     this.hasAnswered = false;
+    this.isClockWrong = false;
   }
 
   get hasIndex() {
@@ -22,11 +23,12 @@ export class Offer {
   }
 
   get isExpired() {
-    return Date.parse(this.params.ExpiresAt ?? "") < Date.now() + EARLY_MILLISECONDS;
+    return !this.isClockWrong && Date.parse(this.params.ExpiresAt ?? "") < Date.now() + EARLY_MILLISECONDS;
   }
 
   async renew(refused) {
     this.params = { ...this.params, ...(await this.renewed(refused)) };
+    this.isClockWrong = this.isExpired; // a fresh URL has not expired: this machine's clock is ahead
   }
 
   /** A link to the archive that is good for a while yet. */

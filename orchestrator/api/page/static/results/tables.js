@@ -23,8 +23,9 @@ export function tableOfLines(text, isCut) {
   const values = lines.slice(0, MOST_ROWS + 1).map((line) => JSON.parse(line));
   const columns = new Set();
   for (const each of values) for (const key of isRecord(each) ? Object.keys(each) : ["value"]) columns.add(key);
-  const rows = values.map((each) => [...columns].map((key) => (isRecord(each) ? (Object.hasOwn(each, key) ? each[key] : null) : each)));
-  return bounded([...columns], rows, isCut);
+  const shown = [...columns].slice(0, MOST_COLUMNS);
+  const rows = values.map((each) => shown.map((key) => (isRecord(each) ? (Object.hasOwn(each, key) ? each[key] : null) : each)));
+  return { ...bounded(shown, rows, isCut), width: columns.size };
 }
 
 const isRecord = (value) => value !== null && typeof value === "object" && !Array.isArray(value);

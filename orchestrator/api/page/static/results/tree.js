@@ -1,5 +1,10 @@
 // The folders and files of a result as a tree, and the rows of it that are open.
 
+import { tooLarge } from "./problems.js";
+
+/** In the paths of all folders together: 300,000 of them, say, with 200 characters each. */
+const MOST_CHARACTERS = 60_000_000;
+
 /**
  * The root of a tree of nodes `{name, path, kind, size, count, entry, children}`: `size` and `count` of a folder are
  * those of all files in it, `entry` is absent where only what is below it is named, `children` is null of what is no folder.
@@ -7,29 +12,34 @@
 export function treeOf(entries) {
   const root = folder("", "", null);
   const folders = new Map([["", root]]);
-  for (const entry of entries) if (entry.path) add(root, folders, entry);
+  const room = { characters: MOST_CHARACTERS };
+  for (const entry of entries) if (entry.path) add(folders, entry, room);
   sum(folders);
   for (const each of folders.values()) each.children.sort(byFolderAndName);
   return root;
 }
 
-const folder = (path, name, parent) => ({ path, name, kind: "directory", size: 0, count: 0, entry: null, parent, children: [] });
+const folder = (path, name, parent) => ({
+  path, name, kind: "directory", size: 0, count: 0, entry: null, parent, depth: parent ? parent.depth + 1 : 0, children: [],
+});
 
-function add(root, folders, entry) {
+function add(folders, entry, room) {
   const end = entry.path.lastIndexOf("/");
-  const parent = folderAt(folders, entry.path.slice(0, Math.max(0, end)));
+  const parent = folderAt(folders, entry.path.slice(0, Math.max(0, end)), room);
   if (entry.kind === "directory") {
-    folderAt(folders, entry.path).entry = entry;
+    folderAt(folders, entry.path, room).entry = entry;
     return;
   }
   parent.children.push({ path: entry.path, name: entry.path.slice(end + 1), kind: entry.kind, size: entry.size, count: 1, entry, parent, children: null });
 }
 
 /** The folder of this path, made where it is not named by an entry of its own. */
-function folderAt(folders, path) {
+function folderAt(folders, path, room) {
   const missing = [];
   let at = path;
   while (!folders.has(at)) {
+    room.characters -= at.length;
+    if (room.characters < 0) throw tooLarge("A result of so many folders");
     missing.push(at);
     at = at.slice(0, Math.max(0, at.lastIndexOf("/")));
   }
@@ -45,7 +55,7 @@ function folderAt(folders, path) {
 
 /** The deepest come first, so that each is complete when it is added to what it is in. */
 function sum(folders) {
-  for (const each of [...folders.values()].reverse().sort((one, other) => other.path.split("/").length - one.path.split("/").length)) {
+  for (const each of [...folders.values()].sort((one, other) => other.depth - one.depth)) {
     for (const child of each.children) if (!child.children) [each.size, each.count] = [each.size + child.size, each.count + 1];
     if (each.parent) [each.parent.size, each.parent.count] = [each.parent.size + each.size, each.parent.count + each.count];
   }

@@ -1,6 +1,6 @@
 // The results of a job: their files, read straight from the bucket.
 
-import { html, useEffect, useMemo, useState } from "../vendor/preact.js";
+import { html, useEffect, useState } from "../vendor/preact.js";
 import { get } from "../lib/api.js";
 import { bytes, count, moment } from "../lib/format.js";
 import { linkTo, usePoll } from "../lib/hooks.js";
@@ -98,8 +98,11 @@ function Warnings({ published, params }) {
 }
 
 function Opened({ job, offer, path, to }) {
-  const opened = useLoaded((signal) => openResult(offer, signal), [offer]);
-  const root = useMemo(() => opened.value && treeOf(opened.value.entries), [opened.value]);
+  const opened = useLoaded(async (signal) => {
+    const contents = await openResult(offer, signal);
+    return { contents, root: treeOf(contents.entries) };
+  }, [offer]);
+  const root = opened.value?.root;
   const { ExecutionID: execution, SourceSpec: source } = offer.params;
   const getting = (...paths) => command("tarpon", "job", "get", job.ID, "--execution", execution, ...paths);
   const node = root && path ? nodeAt(root, path) : null;
@@ -111,7 +114,7 @@ function Opened({ job, offer, path, to }) {
     ${!opened.error && !root && html`<${Loading} />`}
     ${root && html`<div class="result">
       <${ResultTree} root=${root} path=${path} to=${to} />
-      ${node ? html`<${Preview} contents=${opened.value} node=${node} command=${getting(pattern(node.path))} to=${to} />`
+      ${node ? html`<${Preview} contents=${opened.value.contents} node=${node} command=${getting(pattern(node.path))} to=${to} />`
         : html`<${Empty}>${path ? `Nothing in this result has the path ${visible(path)}.` : "Choose a file."}<//>`}
     </div>`}`;
 }
