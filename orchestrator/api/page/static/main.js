@@ -51,7 +51,7 @@ function Frame() {
       <div class="who">
         <${Theme} />
         ${session.SignedIn && html`<span title=${session.Name}>${session.Name}</span>
-          <button onClick=${() => remove("/auth/session").then(look, setError)}>Sign out</button>`}
+          <button onClick=${() => { sessionStorage.clear(); remove("/auth/session").then(look, setError); }}>Sign out</button>`}
       </div>
     </header>
     <main id="main" tabindex="-1"><${View} place=${place} session=${session} /></main>
