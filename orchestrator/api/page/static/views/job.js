@@ -4,7 +4,7 @@ import { html, useEffect, useState } from "../vendor/preact.js";
 import { ago, count, moment, seconds } from "../lib/format.js";
 import { linkTo, usePoll } from "../lib/hooks.js";
 import { exitCodes, isOver, lasted, leftOut, pathOfJob, reasonOf } from "../lib/jobs.js";
-import { sentences, visible } from "../lib/text.js";
+import { sentences, visible, visibleLines } from "../lib/text.js";
 import { Facts, Loading, Problem, State, Tabs } from "../parts/basics.js";
 import { Copy } from "../parts/command.js";
 import { JobActions } from "../parts/job_actions.js";
@@ -67,7 +67,7 @@ function Head({ job, session, again }) {
       <${JobActions} job=${job} session=${session} again=${again} />
     </div>
     <p class="id"><code>${visible(job.ID)}</code> <${Copy} text=${job.ID} label="Copy" /></p>
-    ${reason && html`<p class="why" data-state=${job.State.StateType}>${sentences(reason)}</p>`}
+    ${reason && html`<p class="why" data-state=${job.State.StateType}>${visibleLines(reason)}</p>`}
     ${missing > 0 && html`<div class="problem warning" role="alert"><strong>The results are not whole.</strong>
       <div>The content of ${count(missing)} ${missing === 1 ? "entry" : "entries"} could not be read, and is not in them.</div></div>`}
     <${Waits} job=${job} />
@@ -89,12 +89,13 @@ function Head({ job, session, again }) {
 /** What its parts wait for, node by node, for who asks; at once where nothing of it runs. */
 function Waits({ job }) {
   const state = job.State.StateType;
-  const wanted = state === "Queued" || state === "Failed" || Boolean(job.State.Details?.WaitsFor);
+  const failed = state === "Failed" && (job.Count ?? 1) > 1;
+  const wanted = state === "Queued" || failed || Boolean(job.State.Details?.WaitsFor);
   const [open, setOpen] = useState(false);
   const { data, error } = usePoll(wanted && open ? pathOfJob(job.ID, "/waits") : null, { limit: 50 }, isOver(job) ? 0 : 4);
   if (!wanted) return null;
   return html`<details class="waits" onToggle=${(event) => setOpen(event.target.open)}>
-    <summary>${state === "Failed" ? "Why its parts have failed" : "What each node lacks for it"}</summary>
+    <summary>${failed ? "Why its parts have failed" : "What each node lacks for it"}</summary>
     <${Problem} error=${error} />
     ${data && html`<p>${sentences(data.Summary)}</p>
       ${data.Asks && html`<p>It asks for ${visible(data.Asks)}.</p>`}

@@ -112,29 +112,39 @@ function Pages({ wanted, number, token, fresh, show }) {
   </div>`;
 }
 
-const Table = ({ jobs, holding, onLabel }) =>
-  html`<div class="scroll" ...${holding}><table class="jobs">
+/** Columns in which there is nothing to tell apart are left out. */
+function Table({ jobs, holding, onLabel }) {
+  const labels = jobs.some((job) => Object.keys(job.Labels ?? {}).length);
+  const namespaces = new Set(jobs.map((job) => job.Namespace)).size > 1;
+  return html`<div class="scroll" ...${holding}><table class="jobs">
     <thead><tr>
-      <th scope="col">Name</th><th scope="col">State</th><th scope="col" class="number">Tasks ended</th>
-      <th scope="col">Why, or what it waits for</th><th scope="col">Labels</th><th scope="col">Namespace</th>
-      <th scope="col">Created, ended</th>
+      <th scope="col">Name</th><th scope="col">State</th><th scope="col" class="number wide">Tasks ended</th>
+      <th scope="col">Why, or what it waits for</th>${labels && html`<th scope="col" class="wide">Labels</th>`}
+      ${namespaces && html`<th scope="col">Namespace</th>`}<th scope="col">Created, ended</th>
     </tr></thead>
-    <tbody>${jobs.map((job) => html`<${Row} key=${job.ID} job=${job} onLabel=${onLabel} />`)}</tbody>
+    <tbody>${jobs.map((job) => html`<${Row} key=${job.ID} job=${job} labels=${labels} namespaces=${namespaces} onLabel=${onLabel} />`)}</tbody>
   </table></div>`;
+}
 
-function Row({ job, onLabel }) {
+function Row({ job, labels, namespaces, onLabel }) {
   const [ended, of] = endedParts(job);
   const over = isOver(job);
   return html`<tr>
     <td class="who-is"><${JobLink} id=${job.ID} name=${job.Name} /><code>${shortId(job.ID)}</code></td>
     <td><${State} name=${job.State.StateType} /></td>
-    <td class="number">${job.Schedule ? "" : html`<${Part} ended=${ended} of=${of} />`}</td>
+    <td class="number wide">${job.Schedule ? "" : html`<${Part} ended=${ended} of=${of} />`}</td>
     <td class="reason"><span>${sentences(reasonOf(job))}</span></td>
-    <td><${Labels} of=${job.Labels} onPick=${onLabel} /></td>
-    <td>${visible(job.Namespace)}</td>
+    ${labels && html`<td class="wide"><${Labels} of=${job.Labels} onPick=${onLabel} /></td>`}
+    ${namespaces && html`<td>${visible(job.Namespace)}</td>`}
     <td class="time">${moment(job.CreateTime)}
-      <small>${over ? `${moment(job.ModifyTime)}, after ${seconds(lasted(job))}` : job.Schedule ? "" : `for ${seconds(lasted(job))}`}</small></td>
+      <small>${over ? `${endOf(job)}, after ${seconds(lasted(job))}` : job.Schedule ? "" : `for ${seconds(lasted(job))}`}</small></td>
   </tr>`;
+}
+
+/** Without the day, where that is the one on which it was created. */
+function endOf(job) {
+  const [begun, end] = [moment(job.CreateTime), moment(job.ModifyTime)];
+  return begun.slice(0, 10) === end.slice(0, 10) ? end.slice(11) : end;
 }
 
 const Part = ({ ended, of }) =>
