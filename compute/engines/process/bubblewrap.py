@@ -236,10 +236,13 @@ def _answer(end: socket.socket) -> bytes:
     end.settimeout(TRIAL_SECONDS)
     with contextlib.suppress(OSError):  # it has ended, and says why
         end.sendall(_QUESTION)
+    told = b""
     try:
-        return end.recv(_REPORT_BYTES)
+        while told != _QUESTION and len(told) < _REPORT_BYTES and (more := end.recv(_REPORT_BYTES)):
+            told += more  # bwrap says what it has to say in pieces
     except OSError as error:
-        return str(error).encode()
+        return told or str(error).encode()
+    return told
 
 
 def _version_of(program: str) -> str:

@@ -20,6 +20,7 @@ MACHINE_FACTS = "/sys/devices/system"
 GPU_FACTS = ("/sys/bus", "/sys/class", "/sys/dev", "/sys/devices", "/sys/module")
 MASKED = "/proc/keys"
 """What the kernel tells of keyrings that are the node's, to whoever has its user."""
+VAR_TMP = "/var/tmp"  # noqa: S108
 TEMPORARY_PLACES = ("/tmp", "/dev/shm")  # noqa: S108  # the task's own
 
 
@@ -69,7 +70,8 @@ def arguments(base: SandboxBase, view: SandboxView, gpus: Mapping[str, str]) -> 
         *_system(base, view),
         *_kernel(base, gpus),
         *(part for place in TEMPORARY_PLACES for part in ("--bind", str(view.temporary), place)),
-        *("--symlink", "/tmp", "/var/tmp", "--remount-ro", "/dev"),  # noqa: S108
+        *_var_tmp(base, view),
+        *("--remount-ro", "/dev"),
         *(part for path in base.shown for part in ("--ro-bind-try", path, path)),
         *_own(base, view),
         *("--remount-ro", "/"),
@@ -105,6 +107,14 @@ def _kernel(base: SandboxBase, gpus: Mapping[str, str]) -> Iterator[str]:
         yield from ("--dev-bind", device, path)
     for path in GPU_FACTS if gpus else ():
         yield from ("--ro-bind-try", path, path)
+
+
+def _var_tmp(base: SandboxBase, view: SandboxView) -> tuple[str, ...]:
+    """A link costs less than a mount; but bubblewrap makes no folder behind one, as for a node's folder below."""
+    paths = (view.workspace, *view.files, *map(Path, base.shown), Path(base.hidden))
+    if any(path.is_relative_to(VAR_TMP) for path in paths):
+        return "--bind", str(view.temporary), VAR_TMP
+    return "--symlink", "/tmp", VAR_TMP  # noqa: S108
 
 
 def _own(base: SandboxBase, view: SandboxView) -> Iterator[str]:

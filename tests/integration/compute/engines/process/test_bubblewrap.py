@@ -5,6 +5,7 @@ import itertools
 import os
 import secrets
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -78,6 +79,15 @@ async def test_temporary_files_are_the_tasks_own_and_go_with_it(bench: Bench) ->
     assert not any(Path(folder, name).exists() for folder in ("/tmp", "/var/tmp", "/dev/shm"))
     bench.workspace.gather([])
     assert not bench.workspace.temporary.exists()
+
+
+@pytest.mark.parametrize("below", ["/tmp", "/var/tmp", "/dev/shm"])
+async def test_the_nodes_folder_may_be_below_one_for_temporary_files(below: str, strays: Strays) -> None:
+    with tempfile.TemporaryDirectory(dir=below) as folder:
+        bench = Bench(Path(folder), strays, sandboxed=True)
+        script = "echo mine > /tmp/a; echo mine > /var/tmp/b; cat /tmp/a /var/tmp/b; ls outputs"
+        assert await bench.shell(script) == Exited(0)
+        assert bench.read("stdout").split() == ["mine", "mine"], bench.read("stderr")
 
 
 async def test_temporary_files_count_as_disk(bench: Bench) -> None:
