@@ -9,7 +9,7 @@ export const PART_STATES = {
   w: { name: "Waiting", tone: "--pending", shape: "dot" },
   c: { name: "Completed", tone: "--completed", shape: "full" },
   f: { name: "Failed", tone: "--failed", shape: "cross" },
-  s: { name: "Stopped", tone: "--stopped", shape: "bar" },
+  s: { name: "Stopped", tone: "--stopped", shape: "line" },
 };
 
 /** Of a job that has ended, parts without an attempt wait for nothing. */

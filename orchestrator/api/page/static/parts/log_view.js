@@ -73,7 +73,7 @@ function Standing({ state, log, execution, to, again }) {
   return html`<p class="soft" role="status">${told}
     ${state.state === "error" && html` <button type="button" class="small" onClick=${again}>Try again</button>`}
     ${state.state === "end" && !state.whole && (has
-      ? html` What is missing here is in <a href=${to("results", { execution: execution.ID })}>its result</a>, in stdout and stderr.`
+      ? html` What is missing here is in <a href=${to("results", { execution: execution.ID, path: "stdout" })}>its result</a>, in stdout and stderr.`
       : " Only the beginning of what it wrote was kept.")}
     ${log.dropped > 0 && ` The first ${count(log.dropped)} lines are not kept here, which has the last ${bytes(MOST_BYTES)}; tarpon job logs has them.`}</p>`;
 }

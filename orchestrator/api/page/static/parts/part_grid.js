@@ -147,7 +147,7 @@ export function pathOf(shape, side) {
     case "play": lines([low, low], [high, middle], [low, high]); break;
     case "up": lines([low, high], [middle, low], [high, high]); break;
     case "diamond": lines([middle, low], [high, middle], [middle, high], [low, middle]); break;
-    case "bar": path.rect(low, middle - side / 5, side, side / 2.5); break;
+    case "line": path.rect(low, middle - side / 5, side, side / 2.5); break;
     case "cross":
       lines([low, low + third / 1.5], [low + third / 1.5, low], [middle, middle - third / 1.5], [high - third / 1.5, low],
         [high, low + third / 1.5], [middle + third / 1.5, middle], [high, high - third / 1.5], [high - third / 1.5, high],
