@@ -8,6 +8,7 @@ import { may } from "../lib/may.js";
 import { shortId, visible } from "../lib/text.js";
 import { Facts, Loading, Problem } from "../parts/basics.js";
 import { Chart } from "../parts/chart.js";
+import { CorsRule } from "../parts/cors_rule.js";
 import { Listed, NotAllowed } from "../parts/listed.js";
 
 export function Cluster({ session }) {
@@ -103,7 +104,10 @@ function Bucket({ isEverywhere }) {
     ["Readers use", visible(settings.PublicEndpoint)],
     ["URLs are good for", visible(settings.PreSignedURLExpiration)],
     ["Results are kept for", settings.Retention === "0s" ? "as long as their job" : visible(settings.Retention)],
-  ]} /></div>`;
+  ]} />
+    <details><summary>The rule by which this page reads results</summary>
+      <${CorsRule} bucket=${settings.Bucket} endpoint=${settings.PublicEndpoint || settings.Endpoint} />
+    </details></div>`;
 }
 
 function Uploads() {
