@@ -220,6 +220,8 @@ class TestExecution:
             "NextExecution": "",
             "FollowupEvalID": "",
             "PartitionIndex": 0,
+            "FetchSeconds": 0.0,
+            "PullSeconds": 0.0,
             "RunSeconds": 0.0,
             "PeakMemory": 0,
             "Revision": 3,
