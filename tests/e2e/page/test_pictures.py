@@ -22,6 +22,8 @@ VIEWS = (
 TALL = {"job", "results"}
 WIDTHS = (400, 1600, 1000)
 """The last one is that of the documents' pictures."""
+NO_SCROLLING = "width => innerWidth === width && document.documentElement.scrollWidth <= width"
+"""Once what is drawn has got its new size."""
 MOST_BYTES = 150_000
 PICTURES = Path(__file__).parents[3] / "docs" / "pictures"
 IS_WRITING = bool(os.environ.get("TESTS_WRITE_PICTURES"))
@@ -49,7 +51,7 @@ def test_a_view_fits_each_width_and_can_be_used_by_all(page: Page, gallery: Gall
     expect(page.locator(".loading")).to_have_count(0)
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 1100 if view in TALL else 700})
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"at {width} px it scrolls sideways"
+        page.wait_for_function(NO_SCROLLING, arg=width)
         for theme in THEMES if EVERYWHERE else ():
             page.emulate_media(color_scheme=theme)
             page.screenshot(path=Path(EVERYWHERE) / f"{view}-{width}-{theme}.png", animations="disabled")
