@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from pathlib import Path
 
 import pytest
 
@@ -49,3 +50,20 @@ def test_every_file_of_the_page_is_served() -> None:
     files = {path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*") if path.is_file()}
     assert {path for path in files if f".{path.rpartition('.')[2]}" in TYPES} == set(page_files())
     assert {path for path in files if path.count("/") > 1} == set(), "two levels are served"
+
+
+IMPORTED = re.compile(r"""(?:from|import)\s*\(?\s*"(\.[^"]+\.js)\"""")
+OURS = [path for path in STATIC.rglob("*.js") if path.parent.name != "vendor"]
+
+
+def test_each_module_is_imported_by_one_that_is_there() -> None:
+    imported = {
+        (path.parent / found).resolve() for path in OURS for found in IMPORTED.findall(path.read_text(encoding="utf-8"))
+    }
+    assert not [path for path in imported if not path.is_file()]
+    assert set(OURS) - imported == {STATIC / "main.js"}
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in OURS}), ids=lambda folder: folder.name)
+def test_a_folder_of_the_page_has_no_more_modules_than_can_be_read_at_a_glance(folder: Path) -> None:
+    assert len(list(folder.glob("*.js"))) <= 20

@@ -1,6 +1,6 @@
 // Parts of a job as one writes them in a line: assignments, inputs, results, what nodes must have, lengths of time.
 
-import { at } from "./job_paths.js";
+import { at } from "../submit/job_paths.js";
 
 /** `NAME=VALUE`, one a line. undefined where a line is none. */
 export function assignments(text) {

@@ -3,10 +3,10 @@
 import { html } from "../vendor/preact.js";
 import { linkTo } from "../lib/hooks.js";
 import { Tabs } from "../parts/basics.js";
-import { Data, Namespaces, Secrets } from "../parts/namespaces.js";
-import { Schedules } from "../parts/schedules.js";
-import { Tokens } from "../parts/tokens.js";
-import { Users } from "../parts/users.js";
+import { Data, Namespaces, Secrets } from "../access/namespaces.js";
+import { Schedules } from "../access/schedules.js";
+import { Tokens } from "../access/tokens.js";
+import { Users } from "../access/users.js";
 
 const TABS = [
   ["users", "Users and keys", Users],

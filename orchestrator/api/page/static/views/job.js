@@ -3,21 +3,21 @@
 import { html, useEffect, useState } from "../vendor/preact.js";
 import { ago, count, moment, seconds } from "../lib/format.js";
 import { linkTo, usePoll } from "../lib/hooks.js";
-import { exitCodes, isOver, lasted, leftOut, pathOfJob, reasonOf } from "../lib/jobs.js";
+import { exitCodes, isOver, lasted, leftOut, pathOfJob, reasonOf } from "../job/jobs.js";
 import { sentences, visible, visibleLines } from "../lib/text.js";
 import { Facts, Loading, Problem, State, Tabs } from "../parts/basics.js";
 import { Copy } from "../parts/command.js";
-import { JobActions } from "../parts/job_actions.js";
-import { Parts } from "../parts/job_partitions.js";
-import { JobLink, Labels, Name } from "../parts/job_parts.js";
+import { JobActions } from "../job/job_actions.js";
+import { Parts } from "../job/job_partitions.js";
+import { JobLink, Labels, Name } from "../job/job_parts.js";
 import { later } from "../parts/later.js";
 
-const Chain = later(() => import("../parts/job_chain.js"), "Chain");
-const Schedule = later(() => import("../parts/job_chain.js"), "Schedule");
-const History = later(() => import("../parts/job_history.js"), "History");
-const Log = later(() => import("../parts/job_log.js"), "Log");
+const Chain = later(() => import("../job/job_chain.js"), "Chain");
+const Schedule = later(() => import("../job/job_chain.js"), "Schedule");
+const History = later(() => import("../job/job_history.js"), "History");
+const Log = later(() => import("../job/job_log.js"), "Log");
 const Results = later(() => import("./results.js"), "Results");
-const Specification = later(() => import("../parts/job_spec.js"), "Specification");
+const Specification = later(() => import("../job/job_spec.js"), "Specification");
 
 export function Job({ place, session }) {
   const id = place.parts[1];

@@ -3,11 +3,11 @@
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { count, moment, seconds } from "../lib/format.js";
 import { linkTo, usePoll } from "../lib/hooks.js";
-import { endedParts, isOver, JOBS, lasted, reasonOf, STATES } from "../lib/jobs.js";
+import { endedParts, isOver, JOBS, lasted, reasonOf, STATES } from "../job/jobs.js";
 import { useSteady } from "../lib/steady.js";
 import { sentences, shortId, visible } from "../lib/text.js";
 import { Empty, Loading, Problem, State } from "../parts/basics.js";
-import { JobLink, Labels } from "../parts/job_parts.js";
+import { JobLink, Labels } from "../job/job_parts.js";
 
 const A_PAGE = 50;
 const ORDERS = [

@@ -3,15 +3,15 @@
 import { html, useEffect, useMemo, useState } from "../vendor/preact.js";
 import { ago, bytes, count, moment } from "../lib/format.js";
 import { linkTo, usePoll } from "../lib/hooks.js";
-import { enginesOf, isOrchestrator, labelsOf, useOf } from "../lib/nodes.js";
-import { keepSample, samplesOf } from "../lib/samples.js";
+import { enginesOf, isOrchestrator, labelsOf, useOf } from "../nodes/nodes.js";
+import { keepSample, samplesOf } from "../nodes/samples.js";
 import { may } from "../lib/may.js";
 import { shortId, visible } from "../lib/text.js";
 import { Bar } from "../parts/bar.js";
 import { Empty, Facts, Loading, Problem } from "../parts/basics.js";
 import { Chart } from "../parts/chart.js";
-import { NodeActions } from "../parts/node_actions.js";
-import { NodeState } from "../parts/node_state.js";
+import { NodeActions } from "../nodes/node_actions.js";
+import { NodeState } from "../nodes/node_state.js";
 
 const cores = (value) => `${Math.round(value * 100) / 100}`;
 const DONE = { drain: "It is being drained.", undrain: "Work is placed on it again.", approve: "It is let in.", reject: "It is cut off." };

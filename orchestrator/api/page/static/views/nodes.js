@@ -3,13 +3,13 @@
 import { html, useEffect, useMemo, useState } from "../vendor/preact.js";
 import { bytes, count } from "../lib/format.js";
 import { linkTo } from "../lib/hooks.js";
-import { enginesOf, isOrchestrator, labelsOf, stateOf, STATES, textOf, useOf } from "../lib/nodes.js";
-import { usePages } from "../lib/pages.js";
-import { keepSample } from "../lib/samples.js";
+import { enginesOf, isOrchestrator, labelsOf, stateOf, STATES, textOf, useOf } from "../nodes/nodes.js";
+import { usePages } from "../nodes/pages.js";
+import { keepSample } from "../nodes/samples.js";
 import { visible } from "../lib/text.js";
 import { Bar } from "../parts/bar.js";
 import { Empty, Facts, Loading, Problem } from "../parts/basics.js";
-import { NodeState } from "../parts/node_state.js";
+import { NodeState } from "../nodes/node_state.js";
 import { Rows } from "../parts/rows.js";
 import { Node } from "./node.js";
 

@@ -4,16 +4,16 @@ import { html, useEffect, useMemo, useState } from "../vendor/preact.js";
 import { put } from "../lib/api.js";
 import { forgetDraft, keepDraft, keptDraft, newDraft, newToken, read, textOf } from "../lib/draft.js";
 import { linkTo } from "../lib/hooks.js";
-import { directCommand } from "../lib/job_command.js";
-import { lineOf } from "../lib/job_paths.js";
+import { directCommand } from "../submit/job_command.js";
+import { lineOf } from "../submit/job_paths.js";
 import { may } from "../lib/may.js";
-import { withDocument } from "../lib/shell.js";
+import { withDocument } from "../submit/shell.js";
 import { visible } from "../lib/text.js";
-import { useValidation } from "../lib/validation.js";
+import { useValidation } from "../submit/validation.js";
 import { Problem } from "../parts/basics.js";
 import { Command } from "../parts/command.js";
-import { JobEditor } from "../parts/job_editor.js";
-import { JobForm } from "../parts/job_form.js";
+import { JobEditor } from "../submit/job_editor.js";
+import { JobForm } from "../submit/job_form.js";
 
 export function Submit({ session }) {
   const user = session.Name ?? "";
