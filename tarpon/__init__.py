@@ -1,5 +1,6 @@
-"""The user's side of Tarpon: the command line, and `Client` and `SyncClient` for Python programs."""
+"""The user's side of Tarpon: the command line, and for Python programs clients and executors."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from tarpon.import_names import leave_working_directory, require_ours
@@ -11,22 +12,21 @@ if TYPE_CHECKING:
     from shared.jobs.states import DesiredState, ExecutionState, JobState
     from tarpon.blocking.client import SyncClient
     from tarpon.client import Client
+    from tarpon.executor.asynchronous import AsyncExecutor
+    from tarpon.executor.blocking import Executor
 
-__all__ = ["Client", "DesiredState", "ExecutionState", "JobState", "SyncClient"]
+__all__ = ["AsyncExecutor", "Client", "DesiredState", "ExecutionState", "Executor", "JobState", "SyncClient"]
+
+_MODULES = {
+    "AsyncExecutor": "tarpon.executor.asynchronous",
+    "Client": "tarpon.client",
+    "Executor": "tarpon.executor.blocking",
+    "SyncClient": "tarpon.blocking.client",
+}
 
 
 def __getattr__(name: str) -> object:
     # `tarpon --help` must not pay for aiohttp.
-    if name == "Client":
-        from tarpon.client import Client
-
-        return Client
-    if name == "SyncClient":
-        from tarpon.blocking.client import SyncClient
-
-        return SyncClient
     if name in __all__:
-        from shared.jobs import states
-
-        return getattr(states, name)
+        return getattr(import_module(_MODULES.get(name, "shared.jobs.states")), name)
     raise AttributeError(f"module 'tarpon' has no attribute {name!r}")

@@ -3,9 +3,10 @@
     TarponError
     |- InvalidInput               the request itself is wrong; repeating it will not help
     |  |- InvalidDocument, NotAFile, TooMuchChosen
-    |  '- NothingToSend, CannotBeSent, FileUnreadable, TreeTooLarge
+    |  |- NothingToSend, CannotBeSent, FileUnreadable, TreeTooLarge
+    |  '- OtherPython, ValueNotData
     |- NotFound                   what was asked for does not exist
-    |  '- NoResults, FileNotInResult, OutputNotKept, PathNotFound
+    |  '- NoResults, FileNotInResult, OutputNotKept, PathNotFound, CallLost
     |- Conflict                   the present state forbids it
     |  '- JobNotEnded, AlreadyFetching, ResultsInTheWay, ResultsNotMerged, ResultsNotMixed, CannotExtract,
     |     NoSpaceForResult, FileChanged, TargetInTheWay
@@ -18,7 +19,8 @@
     |  |  '- OrchestratorNotTrusted, ClientCertificateRefused, OneSideEncrypts
     |  '- NotAnOrchestrator, MessagingUnavailable, IssuerUnreachable, LogsCutOff, DownloadFailed, UploadFailed
     |- Damaged                    bytes are not what was promised
-    |  '- DigestMismatch, ArchiveDamaged, IndexDamaged, UnsafeArchive
+    |  '- DigestMismatch, ArchiveDamaged, IndexDamaged, UnsafeArchive, ValueInvalid
+    |- CallFailed                 a function raised an exception that is none of Python's own
     '- RemoteError                the orchestrator refused: `remote_code`, `message` and `hint` are its own
 
 Each has a stable `code`, a `message` for a person, a `hint` that says what to do, and `retryable`.
@@ -48,6 +50,7 @@ from shared.extraction.block_reading import TooMuchChosen
 from shared.extraction.room import NoSpaceForResult
 from tarpon.archive.links import NotAFile
 from tarpon.archive.selection import FileNotInResult
+from tarpon.executor.problems import CallFailed, CallLost, OtherPython, ValueInvalid, ValueNotData
 from tarpon.http.calls import NotAnOrchestrator
 from tarpon.http.credentials import KeyNotKnownThere, KeyNotSent
 from tarpon.http.live_logs import LogsCutOff
@@ -82,6 +85,8 @@ from tarpon.transfer.partial_file import AlreadyFetching
 __all__ = [
     "AlreadyFetching",
     "ArchiveDamaged",
+    "CallFailed",
+    "CallLost",
     "CannotBeSent",
     "CannotExtract",
     "ClientCertificateRefused",
@@ -110,6 +115,7 @@ __all__ = [
     "OneSideEncrypts",
     "OrchestratorNotTrusted",
     "OrchestratorUnreachable",
+    "OtherPython",
     "OutputNotKept",
     "PathNotFound",
     "Refused",
@@ -132,4 +138,6 @@ __all__ = [
     "Unavailable",
     "UnsafeArchive",
     "UploadFailed",
+    "ValueInvalid",
+    "ValueNotData",
 ]

@@ -84,8 +84,7 @@ class SyncClient:
 END = """
 
 def _end(loop: LoopThread, client: Client) -> None:
-    loop.run(client.__aexit__(None, None, None))
-    loop.close()
+    loop.end(client.__aexit__(None, None, None))
 """
 
 

@@ -618,5 +618,4 @@ class SyncClient:
 
 
 def _end(loop: LoopThread, client: Client) -> None:
-    loop.run(client.__aexit__(None, None, None))
-    loop.close()
+    loop.end(client.__aexit__(None, None, None))

@@ -45,6 +45,12 @@ class LoopThread:
                 concurrent.futures.wait([running.end], CLOSE_SECONDS)
             raise
 
+    def begin(self, work: Coroutine[Any, Any, T]) -> "concurrent.futures.Future[T]":
+        """Its end, for which nobody has to wait. Raises RuntimeError where the loop was closed."""
+        running = _Running(self._loop, work)
+        self._loop.call_soon_threadsafe(running.start)
+        return running.end
+
     def each(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
         """What the generator gives, which is closed with this one."""
         try:
@@ -55,6 +61,14 @@ class LoopThread:
                 self._leaving.append(self._loop.create_task(_closed(items), name="an iterator ends"))
             elif not self._loop.is_closed():
                 self.run(items.aclose())
+
+    def end(self, last: Coroutine[Any, Any, object]) -> None:
+        """Carry out what is last, and close, in whatever thread its owner happens to be collected."""
+        if threading.current_thread() is self._thread:
+            threading.Thread(target=self.end, args=(last,), name="end", daemon=True).start()
+            return
+        self.run(last)
+        self.close()
 
     def close(self) -> None:
         if self._loop.is_closed():

@@ -24,7 +24,8 @@ FOR_WHO_ASKS = frozenset(
         r"\w+",
         """
 CSRFTokenWrong
-BadSignature CannotBeSent CannotExtract CapabilityMissing CapabilityUnknown DataContentUnknown DataDigestInvalid
+BadSignature CallFailed CallLost OtherPython ValueInvalid ValueNotData
+CannotBeSent CannotExtract CapabilityMissing CapabilityUnknown DataContentUnknown DataDigestInvalid
 DataFileTooLarge DataNameInvalid DataNotFound DataNotWhole DataTooManyFiles DevstackFailed DownloadFailed DrainNotOver
 FileChanged FileUnreadable Forbidden IdempotencyTokenUsed IllegalTransition InputDiffers InputEmpty InputGone
 InputKeyUnusable InputResultGone InputResultMissing InputsClash InputsUnknown InvalidDuration InvalidId InvalidQuantity

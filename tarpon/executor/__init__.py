@@ -1,0 +1,1 @@
+"""Python functions run as jobs: `tarpon.Executor` and its asynchronous twin."""
