@@ -99,13 +99,9 @@ class Batch:
         return contents_of(self._client, self.job_id, partition=part, execution="", version=1, namespace=namespace)
 
     async def _read_lines(self, contents: Contents, part: int, outcomes: list[CallOutcome]) -> None:
-        try:
-            problem = json.loads(await _content(contents, f"{OUTPUTS}/problem.json", MOST_LINE_BYTES))
-        except NotFound:
-            pass
-        else:
-            here = ".".join(map(str, PYTHON))
-            raise OtherPython(here, ".".join(str(number)[:8] for number in problem["python"][:3]))
+        """Raises OtherPython, and what reading a file raises."""
+        if (there := await _other_python(contents)) is not None:
+            raise OtherPython(".".join(map(str, PYTHON)), there)
         content = await _content(contents, f"{OUTPUTS}/values.jsonl", MOST_LINE_BYTES)
         for line in content.splitlines():
             told = _line(line)
@@ -164,6 +160,17 @@ def _job(wanted: WantedRun, digest: str, parts: int) -> dict[str, Any]:
     }
     namespace = {"Namespace": wanted.namespace} if wanted.namespace else {}
     return {"Type": "batch", "Count": parts, "Tasks": [task], **namespace, **wanted.job}
+
+
+async def _other_python(contents: Contents) -> str | None:
+    """The version there, where it is another and nothing was run."""
+    try:
+        told = json.loads(await _content(contents, f"{OUTPUTS}/problem.json", MOST_LINE_BYTES))
+        return ".".join(str(number)[:8] for number in told["python"][:3])
+    except NotFound:
+        return None
+    except (ValueError, TypeError, LookupError, RecursionError):  # a node has made it up
+        return "(it does not say which)"
 
 
 async def _content(contents: Contents, path: str, most_bytes: int) -> bytes:

@@ -155,6 +155,7 @@ LIES = {
         CallFailed,
         "SystemExit",
     ),
+    "a problem that is none": ([1], OtherPython, "does not say which"),
     "no line": ("nonsense", CallLost, "no line for it"),
 }
 
@@ -163,11 +164,12 @@ LIES = {
 def test_what_a_node_makes_up_harms_nobody(stack: Stack, tmp_path: Path, lie: str) -> None:
     """Its Python is a program that writes what it likes."""
     told, error, words = LIES[lie]
+    name = "problem.json" if lie == "a problem that is none" else "values.jsonl"
     program = tmp_path / "python"
     program.write_text(
         f"#!{sys.executable}\nimport pathlib, sys\nout = pathlib.Path(sys.argv[2])\n(out / 'values').mkdir()\n"
         f"(out / 'values/0-0.pickle').write_bytes(b'cos\\nsystem\\n(S\\'touch {tmp_path}/harmed\\'\\ntR.')\n"
-        f"(out / 'values.jsonl').write_text({json.dumps(told)!r})\n"
+        f"(out / {name!r}).write_text({json.dumps(told)!r})\n"
     )
     program.chmod(0o755)
     with tarpon.Executor(HOST, stack.api_port, python=str(program)) as made, pytest.raises(error, match=words):

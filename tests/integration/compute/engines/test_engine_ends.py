@@ -300,7 +300,12 @@ async def cut(
     With `late_seconds` whoever asks is hung up on at once, and the engine hears the question so much later.
     """
 
+    relaying: set[asyncio.Task[Any]] = set()
+
     async def relayed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        relaying.add(task)
         far_reader, far_writer = await asyncio.open_unix_connection(engine.socket)
         left = -1
 
@@ -322,13 +327,20 @@ async def cut(
                 await writer.drain()
                 left -= 1
 
-        with contextlib.suppress(ConnectionError):
-            await first_of(asks(), answers())
-        for each in (writer, far_writer):
-            each.close()
+        try:
+            with contextlib.suppress(ConnectionError):
+                await first_of(asks(), answers())
+        finally:
+            for each in (writer, far_writer):
+                each.close()
+            relaying.discard(task)
 
     async with await asyncio.start_unix_server(relayed, path):
         yield Settings(socket=str(path))
+        for task in relaying:
+            task.cancel()
+    if relaying:
+        await asyncio.wait(relaying)
 
 
 @pytest.mark.parametrize("ending", ["", "\\n"])

@@ -139,7 +139,7 @@ async def answered(api: FedApi, question: Question, user: Keyed) -> tuple[int, s
             found = await api.ask(question.path, question.method, question.body, headers=user.bearer)
     except TimeoutError:
         return 0, ""
-    body = re.sub(r'"RequestID":"[^"]*"', "", found.body.decode())
+    body = re.sub(r'"(RequestID|Link)":"[^"]*"', "", found.body.decode())  # made anew for each answer
     return found.status, re.sub(r"\d{4}-\d\d-\d\dT[0-9:.]+Z?(\+00:00)?", "", body)
 
 
