@@ -77,7 +77,7 @@ def test_a_value_comes_back_as_it_was(value: Any) -> None:
         "x" * (MOST_INLINE_BYTES + 1),
         b"x" * (MOST_INLINE_BYTES + 1),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_so_does_what_python_has_of_its_own(value: Any) -> None:
     back = there_and_back(value)
