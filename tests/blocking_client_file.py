@@ -9,6 +9,7 @@ import copy
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -117,6 +118,7 @@ class Made:
             answer, run = f"Iterator[{answer.removeprefix('AsyncGenerator[').removesuffix(', None]')}]", "each"
         lines = [f"    def {self.node.name}({ast.unparse(self.arguments)}) -> {answer}:"]
         if told := ast.get_docstring(self.node, clean=False):
+            told = told if self._is_method else told.replace("\n    ", "\n        ")
             lines.append(f'        """{told}"""')
         lines += [
             f"        return self._loop.{run}({called})" if answer != "None" else f"        self._loop.{run}({called})"
@@ -124,8 +126,15 @@ class Made:
         return "\n".join(lines)
 
 
+@cache
 def _tree(path: str) -> ast.Module:
-    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg) and node.annotation is not None:
+            node.annotation = _Unquoted().visit(node.annotation)
+        elif isinstance(node, ast.AsyncFunctionDef) and node.returns is not None:
+            node.returns = _Unquoted().visit(node.returns)
+    return tree
 
 
 def _class(path: str, name: str) -> ast.ClassDef:
@@ -176,7 +185,19 @@ def _names(made: Made) -> set[str]:
     return names | {text for text in texts if text.isidentifier()}
 
 
+class _Unquoted(ast.NodeTransformer):
+    """Names in quotes, for what is imported for types alone, without these."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        return ast.Name(node.value) if isinstance(node.value, str) and node.value.isidentifier() else node
+
+
 def content() -> str:
+    """As it is laid out in the repository."""
+    return _formatted(code())
+
+
+def code() -> str:
     methods = list(_made())
     lines = {
         "import threading",
@@ -201,8 +222,7 @@ def content() -> str:
     about = ast.get_docstring(_class("tarpon/client.py", "Client"), clean=False) or ""
     about = about.partition("\n\n")[2].strip()
     begin = BEGIN.format(init=ast.unparse(init.args), passed=passed, about=about)
-    text = "\n".join([HEAD, *sorted(lines), begin, "\n\n".join(each.text() for each in methods), END])
-    return _formatted(text)
+    return "\n".join([HEAD, *sorted(lines), begin, "\n\n".join(each.text() for each in methods), END])
 
 
 def _formatted(text: str) -> str:

@@ -345,8 +345,8 @@ class SyncClient:
         name: str = "",
         namespace: str = "",
         skip_special: bool = False,
-        on_progress: "OnProgress" = lambda *_: None,
-    ) -> "SendReport":
+        on_progress: OnProgress = lambda *_: None,
+    ) -> SendReport:
         """Send a file or a tree for the inputs of jobs: what of it is not there yet, as the same content is sent once.
 
         A job reads it by `Source: {Type: upload, Params: {Data: ...}}`, with its name or its digest. A link within the
@@ -369,7 +369,7 @@ class SyncClient:
         output_dir: str | os.PathLike[str] = "",
         namespace: str = "",
         on_progress: Callable[[int, int], None] = lambda *_: None,
-    ) -> "FetchedData":
+    ) -> FetchedData:
         """Download sent data, by its name or digest, into a folder of its name, or into `output_dir`.
 
         Each file is there only when its digest is right; those that are there already are not fetched. Raises
