@@ -3,7 +3,10 @@
 import { useCallback, useEffect, useRef, useState } from "../vendor/preact.js";
 import { get } from "../lib/api.js";
 
-const MOST_PAGES = 20;
+const MOST_PAGES = 21;
+/** The first page is small, so that it is soon there; all others are as large as the API has them. */
+const FIRST = 50;
+const FURTHER = 1000;
 const PER_SECOND = 50;
 
 /**
@@ -53,7 +56,7 @@ async function allPages(path, query, items, signal, show) {
   const all = [];
   let token = "";
   for (let number = 0; number < MOST_PAGES; number += 1) {
-    const page = await get(path, { ...query, limit: 1000, next_token: token }, signal);
+    const page = await get(path, { ...query, limit: number ? FURTHER : FIRST, next_token: token }, signal);
     all.push(...page[items]);
     token = page.NextToken;
     if (!token) break;
