@@ -21,7 +21,7 @@ from orchestrator.state.model import Model
 from orchestrator.storage import changes
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
-from shared.errors import MessagingUnavailable, NotReady, RevisionConflict, StorageUnavailable
+from shared.errors import MessagingUnavailable, NotReady, StorageUnavailable
 from shared.jobs.inputs.manifest import ManifestInvalid
 from shared.protocol import subjects
 from shared.protocol.objects import content_key
@@ -72,7 +72,7 @@ class DataSweep:
                     await self._unmark()
                 await self._expire()
                 await self._sweep_deleted()
-            except (MessagingUnavailable, StorageUnavailable, NotReady, RevisionConflict) as error:
+            except (MessagingUnavailable, StorageUnavailable, NotReady) as error:
                 _log.info("Data that was deleted stays for the present: %s", error.message)
             await asyncio.sleep(TICK_SECONDS)
 
@@ -118,7 +118,8 @@ class DataSweep:
             if (record.namespace, record.digest) in held:
                 continue
             self._may_be_marked = True
-            await self._mark(is_on=True)
+            if not await self._mark(is_on=True):
+                return
             try:
                 await self._sweep(record)
             except DeletionRefused as error:
@@ -128,8 +129,7 @@ class DataSweep:
                 told = "Data sha256:%s of namespace %s, which was deleted, stays: what else is needed is not known. %s"
                 _log.info(told, record.digest, record.namespace, error)
             finally:
-                await self._mark(is_on=False)
-                self._may_be_marked = False
+                self._may_be_marked = not await self._mark(is_on=False)
 
     async def _sweep(self, stale: DataRecord) -> None:
         await self._store.catch_up()
@@ -181,20 +181,18 @@ class DataSweep:
         """End a sweep that was broken off, once none of its deletions is under way any more."""
         if (await self._last()).is_on:
             await asyncio.sleep(LATE_SECONDS)
-            await self._mark(is_on=False)
-        self._may_be_marked = False
+            self._may_be_marked = not await self._mark(is_on=False)
+        else:
+            self._may_be_marked = False
 
     async def _last(self) -> SweepRecord:
         found = await self._store.read(subjects.SWEEP_RECORD)
         return found if isinstance(found, SweepRecord) else SweepRecord(number=0)
 
-    async def _mark(self, *, is_on: bool) -> None:
+    async def _mark(self, *, is_on: bool) -> bool:
+        """Whether it is marked so now: another leader may be quicker."""
         last = await self._last()
-        after = SweepRecord(number=last.number + is_on, is_on=is_on)
-        if last.number:
-            await self._store.update(after.key, after)
-        else:
-            await self._store.create(after.key, after)
+        return await changes.put(self._store, SweepRecord(number=last.number + is_on, is_on=is_on))
 
     def _postpone(self, error: DeletionRefused, now: int) -> None:
         self._postponed_until = now + int(REFUSED_SECONDS * 1e9)

@@ -14,6 +14,7 @@ from orchestrator.jobs.submissions import Submissions
 from orchestrator.rules.records import RunOf
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
+from orchestrator.storage import changes
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
 from shared.errors import RevisionConflict
@@ -21,7 +22,6 @@ from shared.ids import JobId, new_run_id
 from shared.jobs.rules import MAX_NAME
 from shared.jobs.schedules import SECOND_NS
 from shared.jobs.spec import Job
-from shared.protocol import subjects
 from shared.runtime.log_lines import about
 
 _log = logging.getLogger(__name__)
@@ -65,12 +65,9 @@ class ScheduledRuns:
 
     async def _create(self, run: JobId, wish: Wish) -> None:
         record = first_record(run, wish, now=now_ns())
-        try:
-            await self._store.create(record.key, record)
-        except RevisionConflict:
-            await self._store.catch_up()
-            if run not in self._model.jobs and not await self._store.is_removed(subjects.job_record(run)):
-                raise
+        if not await changes.create(self._store, record):
+            if run not in self._model.jobs and not await self._store.is_removed(record.key):
+                raise RevisionConflict(record.key)
             return
         self._submissions.traces.on_submit(record)
         _log.info("Job %s is begun as a run of %s.", run, record.run_of and record.run_of.job, extra=about(job=run))

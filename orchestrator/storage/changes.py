@@ -58,6 +58,11 @@ async def update(store: Store, record: KeyedRecord, *, revision: int | None = No
     return await once(store, key, store.update(key, record, revision=revision))
 
 
+async def put(store: Store, record: KeyedRecord) -> bool:
+    """`update` of a record that the model knows, else `create`."""
+    return await (update if store.model.revision_of(record.key) else create)(store, record)
+
+
 async def delete(store: Store, key: str) -> bool:
     """`once`, of the removal of a record."""
     return await once(store, key, store.delete(key))

@@ -15,12 +15,13 @@ from orchestrator.rules.records import WebhooksRecord
 from orchestrator.state.event_numbers import last_number
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
+from orchestrator.storage import changes
 from orchestrator.storage.store import Store
 from orchestrator.webhooks.events import WebhookEvent, event_of
 from orchestrator.webhooks.receiver import Receiver
 from orchestrator.webhooks.totals import WebhookTotals
 from shared.data.addresses import AllowedAddresses, allowed_networks
-from shared.errors import MessagingUnavailable, RevisionConflict
+from shared.errors import MessagingUnavailable
 from shared.protocol import subjects
 from shared.runtime.aio import background, finish
 from shared.runtime.tls.trust import trusting_store
@@ -128,14 +129,10 @@ class Webhooks:
     async def _store_sent(self, receivers: Sequence[Receiver]) -> bool:
         record = WebhooksRecord(sent_up_to={_key(each.url): each.sent_up_to for each in receivers})
         try:
-            if self._model.revision_of(record.key):
-                await self._store.update(record.key, record)
-            else:
-                await self._store.create(record.key, record)
-        except (MessagingUnavailable, RevisionConflict) as error:
+            return await changes.put(self._store, record)
+        except MessagingUnavailable as error:
             _log.info("Which webhooks were sent is stored later: %s", error.message)
             return False
-        return True
 
 
 def _key(url: str) -> str:

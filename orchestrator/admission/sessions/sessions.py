@@ -35,7 +35,7 @@ from orchestrator.rules.records import SpentRecord
 from orchestrator.state.model import Model
 from orchestrator.storage import changes
 from orchestrator.storage.store import Store
-from shared.errors import RevisionConflict, Unauthorized
+from shared.errors import Unauthorized
 from shared.settings.secret import Secret
 
 SESSION_SECONDS = 12 * 3600.0
@@ -156,11 +156,7 @@ class Sessions:
 
     async def end(self, session: Session) -> None:
         """Have it be good nowhere any more. Raises MessagingUnavailable, TooManySessionsEnded."""
-        try:
-            await self._spend(session.id, session.expires)
-        except RevisionConflict:
-            if session.id not in self._model.spent:  # somebody else ends it, or that is not known yet
-                await self._store.catch_up()
+        await self._spend(session.id, session.expires)  # else somebody else has ended it
 
     # ---- links --------------------------------------------------------------------------------------------------
 
@@ -180,23 +176,19 @@ class Sessions:
             raise LinkInvalid from None
         if link.expires <= self._clock():
             raise LinkExpired
-        if link.id in self._model.spent:
+        if link.id in self._model.spent or not await self._spend(link.id, link.expires):
             raise LinkUsed
-        try:
-            await self._spend(link.id, link.expires)
-        except RevisionConflict:
-            raise LinkUsed from None
         return link.known
 
-    async def _spend(self, id_: str, expires: float) -> None:
-        """By whoever is first: all others get RevisionConflict."""
+    async def _spend(self, id_: str, expires: float) -> bool:
+        """Whether this was the first to do it."""
         now = int(self._clock() * 1e9)
         for each in self._model.spent.over(now, most=CLEARED_AT_ONCE):
             await changes.delete(self._store, SpentRecord(id=each, expires=0).key)
         if len(self._model.spent) >= MOST_SPENT:
             raise TooManySessionsEnded(MOST_SPENT)
         record = SpentRecord(id=id_, expires=int(expires * 1e9))
-        await self._store.create(record.key, record)
+        return await changes.create(self._store, record)
 
 
 def known_of(principal: Principal, token: str = "") -> KnownBy:
