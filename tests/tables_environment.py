@@ -5,13 +5,13 @@ from pathlib import Path
 
 from tests.environments import CONSTRAINTS, Environment
 
-PACKAGES = ("pandas", "duckdb", "fsspec", "aiohttp")
+PACKAGES = ("pandas", "pyarrow", "duckdb", "fsspec", "aiohttp")
 
 
 @cache
 def tables_python() -> Path:
     """The environment's interpreter; made once in the checkout."""
-    tables, versions = Environment("tables"), CONSTRAINTS.read_text(encoding="utf-8")
+    tables, versions = Environment("tables"), " ".join(PACKAGES) + CONSTRAINTS.read_text(encoding="utf-8")
     with tables.locked():
         if tables.made_of != versions:
             tables.make()

@@ -3,16 +3,15 @@
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from shared.errors import InvalidInput
 from tarpon.client import Client
+from tarpon.executor.ahead import LEAST_AHEAD, Ahead
 from tarpon.executor.batches import OUTPUTS, Batch, CallOutcome, WantedRun
-from tarpon.executor.packing import PackedCall, packed
-from tarpon.results.fetch_job import get_results
+from tarpon.executor.packing import PackedCall, Packer
 
 T = TypeVar("T")
 
@@ -22,13 +21,16 @@ MOST_BATCH_BYTES = 256 << 20
 LINGER_SECONDS = 0.05
 """So long a call waits for others that go with it."""
 JOBS_AT_ONCE = 8
+MOST_AT_A_TIME = 100
+"""So many calls of a map are packed before others of the event loop have their turn."""
 
 
 class RemoteCall(Generic[T]):
     """A call that was handed over: `await` gives what it returned, or raises what it raised.
 
-    A large value is fetched when it is asked for. `stdout` and `stderr` are what it printed, once it is `done`, and
-    `job_id` is the job that has run it. `fetch_files` brings what it wrote into its working directory.
+    A large value is fetched when it is asked for, each time anew; `fetch_value` brings it as files, past the memory.
+    `stdout` and `stderr` are what it printed, once it is `done`, and `job_id` is the job that has run it. `fetch_files`
+    brings what it wrote into its working directory.
     """
 
     def __init__(self, starts: Callable[[], bool] | None = None) -> None:
@@ -63,9 +65,10 @@ class RemoteCall(Generic[T]):
 
     @property
     def is_large(self) -> bool:
-        """Whether its value, or what it raised, has yet to be fetched."""
-        assert self._batch is not None
-        return self._batch.is_large(self._outcome.result())
+        """Whether a part of its value has yet to be fetched. False as long as it is not done."""
+        if self._batch is None or not self._outcome.done() or self._outcome.exception() is not None:
+            return False
+        return self._batch.is_large(self._number, self._outcome.result())
 
     async def value(self) -> T:
         """What it returned. Raises what it raised, and what is in tarpon/executor/problems.py."""
@@ -74,15 +77,25 @@ class RemoteCall(Generic[T]):
         found: T = await self._batch.value(self._number, outcome)
         return found
 
-    async def fetch_files(self, client: Client, folder: str | os.PathLike[str]) -> Path:
+    async def fetch_files(self, folder: str | os.PathLike[str]) -> Path:
         """Download what it wrote into its working directory, and say where that is. Raises what get_results raises."""
         await self.wait()
         assert self._batch is not None
         inner = f"{OUTPUTS}/files/{self._number}"
-        await get_results(
-            client, self.job_id, paths=[inner], output_dir=Path(folder), partition=self._batch.part_of(self._number)
-        )
+        await self._batch.fetch([inner], self._number, Path(folder))
         return Path(folder) / inner
+
+    async def fetch_value(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Download the files of a large value (.npy, .arrow, .bin, .txt, .json), and say where they are.
+
+        There are none of a small one. Raises what get_results raises, and what the call raised.
+        """
+        await self.wait()
+        if not self.is_large:
+            await self.value()
+            return []
+        assert self._batch is not None
+        return await self._batch.fetch_value(self._number, Path(folder))
 
     def begin(self, batch: Batch, number: int) -> None:
         self._batch, self._number = batch, number
@@ -90,7 +103,7 @@ class RemoteCall(Generic[T]):
     def end(self, outcome: CallOutcome, job_id: str) -> None:
         self.job_id = job_id
         if outcome.told is not None:
-            self.stdout, self.stderr = str(outcome.told.get("stdout", "")), str(outcome.told.get("stderr", ""))
+            self.stdout, self.stderr = outcome.told.stdout, outcome.told.stderr
         if not self._outcome.done():
             self._outcome.set_result(outcome)
 
@@ -134,6 +147,7 @@ class AsyncExecutor:
         self._wanted = WantedRun(
             python=python, image=image, trust_nodes=trust_nodes, namespace=namespace, task=task or {}, job=job or {}
         )
+        self._packer = Packer()
         self._waiting: list[tuple[RemoteCall[Any], PackedCall]] = []
         self._waiting_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -166,28 +180,50 @@ class AsyncExecutor:
 
     def submit(self, function: Callable[..., T], /, *arguments: Any, **named: Any) -> RemoteCall[T]:
         """Have it be called. Raises what cannot be packed raises, and RuntimeError after a shutdown."""
-        return self.submit_packed(packed(function, arguments, named))
+        return self.submit_packed(self._packer.packed(function, arguments, named))
 
     def submit_packed(self, call: PackedCall, starts: Callable[[], bool] | None = None) -> RemoteCall[Any]:
         """`starts` is asked just before the call goes into a job, and says whether it is to."""
         if self._is_closed:
             raise RuntimeError("Nothing can be submitted after a shutdown.")
         made: RemoteCall[Any] = RemoteCall(starts)
-        if self._waiting_bytes + len(call.content) > MOST_BATCH_BYTES:
+        if self._waiting_bytes + call.new_bytes > MOST_BATCH_BYTES:
             self._begin()
         self._waiting.append((made, call))
-        self._waiting_bytes += len(call.content)
+        self._waiting_bytes += call.new_bytes
         if len(self._waiting) >= self._most_calls:
             self._begin()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._begin)
         return made
 
-    async def map(self, function: Callable[..., T], *iterables: Iterable[Any]) -> AsyncGenerator[T, None]:
-        """The values of the calls with one of each iterable, in their order. Raises the first error that is met."""
-        calls = [self.submit(function, *arguments) for arguments in zip(*iterables, strict=False)]
-        for call in calls:
-            yield await call
+    async def map(
+        self, function: Callable[..., T], *iterables: Iterable[Any], buffersize: int | None = None
+    ) -> AsyncGenerator[T, None]:
+        """The values of the calls with one of each iterable, in their order. Raises the first error that is met.
+
+        It is at most `buffersize` calls ahead of who reads it, or twice what goes into one job: iterables may be
+        endless. What still waits when it is left is cancelled.
+        """
+
+        def submit(arguments: tuple[Any, ...]) -> tuple[RemoteCall[T], int]:
+            call = self._packer.packed(function, arguments, {})
+            return self.submit_packed(call), call.new_bytes
+
+        ahead = Ahead(zip(*iterables, strict=False), submit, most_ahead(buffersize, self._most_calls))
+        try:
+            while True:
+                at_once = 0
+                while ahead.may_submit() and ahead.submit_next():
+                    at_once += 1
+                    if at_once % MOST_AT_A_TIME == 0:
+                        await asyncio.sleep(0)
+                if (call := ahead.take()) is None:
+                    return
+                yield await call
+        finally:
+            for left in ahead.rest():
+                left.cancel()
 
     async def cancel_waiting(self) -> None:
         """Of what is in no job yet nothing is run."""
@@ -233,9 +269,6 @@ class AsyncExecutor:
         except asyncio.CancelledError:
             for call, _ in waiting:
                 call.fail(asyncio.CancelledError())
-            if batch.job_id:
-                stop = partial(self._client.stop, batch.job_id, namespace=self._wanted.namespace)
-                await asyncio.shield(stop(reason="The executor was shut down."))
             raise
         except Exception as error:  # noqa: BLE001  # each call tells it
             for call, _ in waiting:
@@ -245,3 +278,10 @@ class AsyncExecutor:
             self._batches.discard(batch)
         for (call, _), outcome in zip(waiting, outcomes, strict=True):
             call.end(outcome, batch.job_id)
+
+
+def most_ahead(buffersize: int | None, most_calls: int) -> int:
+    """Of a map. Raises ValueError."""
+    if buffersize is not None and buffersize < 1:
+        raise ValueError("buffersize is at least 1")
+    return buffersize or max(2 * most_calls, LEAST_AHEAD)

@@ -1,9 +1,12 @@
 """Why a call has no value."""
 
 import builtins
+import contextlib
 from typing import Any
 
+from shared.data.plain_text import one_line, printable
 from shared.errors import Damaged, InvalidInput, NotFound, TarponError
+from tarpon.executor.told import RaisedThere
 
 
 class CallFailed(TarponError):
@@ -31,7 +34,7 @@ class OtherPython(InvalidInput):
 
     def __init__(self, here: str, there: str) -> None:
         super().__init__(
-            f"The calls were packed by Python {here}, and the node has Python {there}: none was run.",
+            f"The calls were packed by Python {here}, and the node has Python {one_line(there)}: none was run.",
             hint="Choose `python=` or `image=` with the same minor version.",
         )
 
@@ -41,7 +44,7 @@ class ValueNotData(InvalidInput):
 
     def __init__(self, why: str) -> None:
         super().__init__(
-            f"What the call returned is no data: {why}.",
+            f"What the call returned is no data: {one_line(why[:300])}.",
             hint="Return numbers, texts, bytes, lists, dicts, arrays, tables; write a file; or set trust_nodes=True.",
         )
 
@@ -51,31 +54,33 @@ class ValueInvalid(Damaged):
 
     def __init__(self, job: str, why: str) -> None:
         super().__init__(
-            f"The result of job {job} has no valid value for this call: {why}",
+            f"The result of job {job} has no valid value for this call: {one_line(why)}",
             hint="Its node may not be what it should be: `tarpon job describe` names it.",
         )
 
 
 class RemoteTraceback(Exception):
-    """The traceback there, as the cause of what is raised here."""
+    """The traceback there, as the cause of what is raised here. It steers no terminal."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
+        super().__init__(printable(text))
+        self.text = printable(text)
 
     def __str__(self) -> str:
         return f'\n"""\n{self.text}"""'
 
 
-def raised_there(told: Any, arguments: list[Any] | None) -> BaseException:
+_NEVER_RAISED = (StopIteration, StopAsyncIteration)
+"""They would end whatever waits for them, and are nothing that awaited code may raise."""
+
+
+def raised_there(told: RaisedThere, arguments: list[Any] | None) -> BaseException:
     """The same exception where it is one of Python's own, else CallFailed. Its cause is the traceback there."""
-    name, module, text = str(told["type"])[:200], str(told["module"])[:200], str(told["text"])
+    name, module, text = one_line(told.type[:200]), one_line(told.module[:200]), printable(told.text)
     kind = getattr(builtins, name, None) if module == "builtins" else None
     made: BaseException = CallFailed(name if module == "builtins" else f"{module}.{name}", text)
-    if isinstance(kind, type) and issubclass(kind, Exception) and arguments is not None:
-        try:
-            made = kind(*arguments)
-        except Exception:  # noqa: BLE001  # a node may have told arguments that it does not take
-            made = CallFailed(name, text)
-    made.__cause__ = RemoteTraceback(str(told["traceback"]))
+    if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, _NEVER_RAISED):
+        with contextlib.suppress(Exception):  # a node may have told arguments that it does not take
+            made = kind(*arguments) if arguments is not None else made
+    made.__cause__ = RemoteTraceback(told.traceback)
     return made

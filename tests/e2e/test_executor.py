@@ -1,6 +1,7 @@
 """Functions as jobs on a real stack: values, errors, output, files; nodes that lie, and nodes with another Python."""
 
 import concurrent.futures
+import itertools
 import json
 import os
 import sys
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 
 import tarpon
+from tarpon.executor import asynchronous
+from tarpon.executor.packing import LEAST_SHARED_BYTES
 from tarpon.executor.problems import CallFailed, CallLost, OtherPython, RemoteTraceback, ValueInvalid, ValueNotData
 from tests.e2e.stack import NO_SANDBOX, Stack, wait_until
 from tests.servers import HOST, S3Server
@@ -86,11 +89,14 @@ def test_what_a_call_prints_and_writes_is_had(executor: tarpon.Executor, tmp_pat
     assert first.job_id.startswith("j-")
 
 
-def test_a_large_value_is_fetched_when_it_is_asked_for(executor: tarpon.Executor) -> None:
+def test_a_large_value_is_fetched_when_it_is_asked_for(executor: tarpon.Executor, tmp_path: Path) -> None:
     future = executor.submit(os.urandom, 3 << 20)
     concurrent.futures.wait([future])
+    assert future.is_large
     assert len(future.result()) == 3 << 20
     assert future.result() == future.result()
+    assert [path.stat().st_size for path in future.fetch_value(tmp_path)] == [3 << 20]
+    assert not executor.submit(scaled, 1).fetch_value(tmp_path)
 
 
 def test_what_is_no_data_is_refused_unless_the_nodes_are_trusted(executor: tarpon.Executor, stack: Stack) -> None:
@@ -120,6 +126,37 @@ def test_a_call_that_waits_is_cancelled(executor: tarpon.Executor) -> None:
     assert future.cancelled()
 
 
+def test_futures_are_done_when_the_executor_is(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asynchronous, "LINGER_SECONDS", 600)
+    cancelling = tarpon.Executor(HOST, stack.api_port, python=sys.executable)
+    waiting = cancelling.submit(scaled, 1)
+    cancelling.shutdown(cancel_futures=True)
+    assert waiting.cancelled()
+    assert concurrent.futures.wait([waiting], 0).done == {waiting}
+    with tarpon.Executor(HOST, stack.api_port, python=sys.executable) as made:
+        futures = [made.submit(scaled, number) for number in range(20)]
+    assert all(future.done() for future in futures)
+
+
+def test_a_map_over_an_endless_iterable_runs_a_little_ahead(executor: tarpon.Executor) -> None:
+    numbers = itertools.count()
+    values = executor.map(scaled, numbers, buffersize=20)
+    assert list(itertools.islice(values, 15)) == [3 * each for each in range(15)]
+    assert next(numbers) <= 35
+
+
+def test_a_map_has_a_time_out_for_all_of_it(executor: tarpon.Executor) -> None:
+    with pytest.raises(TimeoutError):
+        list(executor.map(scaled, range(3), timeout=0))
+
+
+def test_arguments_are_deleted_when_their_job_has_ended(executor: tarpon.Executor, stack: Stack) -> None:
+    text = "x" * LEAST_SHARED_BYTES
+    assert list(executor.map(len, [text] * 3)) == [LEAST_SHARED_BYTES] * 3
+    with tarpon.SyncClient(HOST, stack.api_port) as client:
+        wait_until(lambda: not client.list_data().data, within=20, what="nothing that was sent is left")
+
+
 def test_python_of_another_minor_version_runs_nothing(stack: Stack, tmp_path: Path) -> None:
     program = tmp_path / "python"
     program.write_text(
@@ -144,7 +181,7 @@ def test_a_program_that_is_not_there_is_told(stack: Stack) -> None:
 
 LIES = {
     "a pickle": ({"call": 0, "value": {"pickle": "values/0-0.pickle"}}, ValueInvalid, "nodes are not trusted"),
-    "another's file": ({"call": 0, "value": {"str": "../../calls/calls.json"}}, ValueInvalid, "KeyError"),
+    "another's file": ({"call": 0, "value": {"str": "../../calls/calls.json"}}, ValueInvalid, "not its own"),
     "no value": ({"call": 0, "value": {"module": "os"}}, ValueInvalid, "has the tag"),
     "another call": ({"call": 7, "value": 1}, CallLost, "no line for it"),
     "an exit": (

@@ -1,7 +1,7 @@
 """Values as data: JSON with tags, and files beside it for what is large or an array or table.
 
-A node is untrusted, so what comes back is data, of which nothing runs here. A pickle is one kind of value among others,
-which is made and read only where somebody has said that the nodes are trusted.
+A node is untrusted, so what comes back is data, of which nothing runs here; `tarpon/executor/reading.py` reads it. A
+pickle is one kind of value among others, which is made only where somebody has said that the nodes are trusted.
 """
 
 import base64
@@ -11,7 +11,6 @@ import importlib
 import io
 import math
 import pathlib
-import pickle
 import sys
 import uuid
 from collections.abc import Callable
@@ -20,16 +19,12 @@ from typing import Any
 MOST_INLINE_BYTES = 64 << 10
 """Larger bytes and texts go into files of their own."""
 MOST_DEPTH = 200
-FILE_TAGS = frozenset({"str", "bytes_file", "bytearray_file", "array", "scalar", "table", "frame", "pickle"})
-"""What they hold is the name of a file beside."""
+FILE_TAGS = frozenset({"json", "str", "bytes_file", "bytearray_file", "array", "scalar", "table", "frame", "pickle"})
+"""What they hold is the name of a file beside, which nothing else names. `json` is a whole value that is long."""
 
 
 class NotData(Exception):
     """A value that is no data, and may not be a pickle."""
-
-
-class NotAValue(Exception):
-    """What came back is no value as this module writes them."""
 
 
 class Writer:
@@ -109,7 +104,11 @@ class Writer:
         return None
 
     def _pickle(self, value: Any) -> Any:
-        return {"pickle": self._put("pickle", importlib.import_module("cloudpickle").dumps(value))}
+        try:
+            content = importlib.import_module("cloudpickle").dumps(value)
+        except Exception as error:
+            raise NotData(f"it cannot be pickled: {type(error).__name__}: {error}") from error
+        return {"pickle": self._put("pickle", content)}
 
 
 def _loaded(name: str) -> Any:
@@ -118,76 +117,7 @@ def _loaded(name: str) -> Any:
 
 def _arrow_bytes(arrow: Any, table: Any) -> bytes:
     sink = arrow.BufferOutputStream()
-    with arrow.ipc.new_file(sink, table.schema) as writer:
+    with arrow.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     content: bytes = sink.getvalue().to_pybytes()
     return content
-
-
-class Reader:
-    """The other way round; `get(name)` gives the bytes that were stored beside. Raises NotAValue."""
-
-    def __init__(self, get: Callable[[str], bytes], *, pickles: bool = False) -> None:
-        self._get = get
-        self._pickles = pickles
-
-    def read(self, told: Any) -> Any:
-        try:
-            return self._read(told)
-        except NotAValue:
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever a node has made up
-            raise NotAValue(f"{type(error).__name__}: {error}"[:300]) from None
-
-    def _read(self, told: Any) -> Any:
-        if not isinstance(told, (dict, list)):
-            return told
-        if isinstance(told, list):
-            return [self._read(each) for each in told]
-        ((tag, held),) = told.items()
-        read = _READ.get(tag)
-        if read is None:
-            raise NotAValue(f"It has the tag {tag[:40]!r}.")
-        return read(self, held)
-
-    def _pickle(self, name: str) -> Any:
-        if not self._pickles:
-            raise NotAValue("It is a pickle, and the nodes are not trusted.")
-        return pickle.loads(self._get(name))  # noqa: S301  # only where the nodes are trusted
-
-    def _array(self, name: str) -> Any:
-        return importlib.import_module("numpy").load(io.BytesIO(self._get(name)), allow_pickle=False)
-
-    def _table(self, name: str) -> Any:
-        table = importlib.import_module("pyarrow").ipc.open_file(self._get(name)).read_all()
-        table.validate(full=True)
-        return table
-
-
-_READ: dict[str, Callable[[Reader, Any], Any]] = {
-    "int": lambda _, held: int(held, 16),
-    "float": lambda _, held: float(held),
-    "str": lambda self, held: self._get(held).decode(),
-    "surrogates": lambda _, held: base64.b64decode(held).decode("utf-8", "surrogatepass"),
-    "bytes": lambda _, held: base64.b64decode(held),
-    "bytearray": lambda _, held: bytearray(base64.b64decode(held)),
-    "bytes_file": lambda self, held: self._get(held),
-    "bytearray_file": lambda self, held: bytearray(self._get(held)),
-    "tuple": lambda self, held: tuple(self._read(each) for each in held),
-    "set": lambda self, held: {self._read(each) for each in held},
-    "frozenset": lambda self, held: frozenset(self._read(each) for each in held),
-    "dict": lambda self, held: {self._read(key): self._read(value) for key, value in held},
-    "complex": lambda self, held: complex(self._read(held[0]), self._read(held[1])),
-    "datetime": lambda _, held: dt.datetime.fromisoformat(held),
-    "date": lambda _, held: dt.date.fromisoformat(held),
-    "time": lambda _, held: dt.time.fromisoformat(held),
-    "timedelta": lambda _, held: dt.timedelta(*held),
-    "Decimal": lambda _, held: decimal.Decimal(held),
-    "UUID": lambda _, held: uuid.UUID(held),
-    "path": lambda _, held: pathlib.PurePosixPath(held),
-    "array": lambda self, held: self._array(held),
-    "scalar": lambda self, held: self._array(held)[()],
-    "table": lambda self, held: self._table(held),
-    "frame": lambda self, held: self._table(held).to_pandas(),
-    "pickle": lambda self, held: self._pickle(held),
-}

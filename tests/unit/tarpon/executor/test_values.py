@@ -3,6 +3,7 @@
 import datetime as dt
 import math
 import pickle
+import threading
 import uuid
 from decimal import Decimal
 from pathlib import PurePosixPath
@@ -12,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tarpon.executor.remote.values import MOST_INLINE_BYTES, NotAValue, NotData, Reader, Writer
+from tarpon.executor.reading import NotAValue, Reader
+from tarpon.executor.remote.values import MOST_INLINE_BYTES, NotData, Writer
 
 
 class Store:
@@ -30,7 +32,7 @@ class Store:
 def there_and_back(value: Any, *, pickles: bool = False) -> Any:
     store = Store()
     told = Writer(store.put, pickles=pickles).write(value)
-    return Reader(store.files.__getitem__, pickles=pickles).read(told)
+    return Reader(store.files, pickles=pickles).read(told)
 
 
 PLAIN = (
@@ -117,6 +119,11 @@ def test_where_nodes_are_trusted_anything_travels() -> None:
     assert there_and_back([Own()], pickles=True) == [Own()]
 
 
+def test_what_cannot_even_be_pickled_is_no_data() -> None:
+    with pytest.raises(NotData, match="it cannot be pickled"):
+        there_and_back(threading.Lock(), pickles=True)
+
+
 class Bomb:
     def __reduce__(self) -> Any:
         return pytest.fail, ("a pickle of a node was opened",)
@@ -137,9 +144,12 @@ class Bomb:
         {"str": "not there"},
         {"datetime": "yesterday"},
         {"set": [[1]]},
+        {"json": "p"},
+        {"bytes_file": ["p"]},
+        [{"bytes_file": "p"}, {"bytearray_file": "p"}],
     ],
     ids=str,
 )
 def test_what_a_node_makes_up_is_no_value(told: Any) -> None:
     with pytest.raises(NotAValue):
-        Reader({"p": pickle.dumps(Bomb())}.__getitem__).read(told)
+        Reader({"p": pickle.dumps(Bomb())}).read(told)
