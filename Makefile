@@ -90,6 +90,7 @@ docs: $(VENV)/.develop ## Make the pages that come from the code, and the site o
 	@$(RUN)/python -m tests.nats_api_page
 	@$(RUN)/python -m tests.settings_page
 	@$(RUN)/python -m tests.schema_file
+	@$(RUN)/python -m tests.blocking_client_file
 	@$(RUN)/python -m sphinx -q -W --keep-going -E -c docs -d build/doctrees . build/site
 	@echo "The site begins at build/site/index.html"
 

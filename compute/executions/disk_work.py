@@ -1,4 +1,4 @@
-"""Disk work: what is written of one run by the thread of its engine, for the event loop to take over."""
+"""Disk work: what one run writes, from its journal entry to its result, gathered and packed by its engine's thread."""
 
 from collections.abc import Callable
 

@@ -2,6 +2,7 @@
 
 What a node asks beyond its budget is dropped before it comes here (orchestrator/admission/budgets.py). The rest waits
 in a line of its own, so that a node for whose questions S3 takes long, or that asks a lot, holds up itself alone.
+Budgets count requests; the URLs in them are counted where they are signed (dispatch/grants.py, inputs/grants.py).
 """
 
 import asyncio

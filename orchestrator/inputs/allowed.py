@@ -8,6 +8,8 @@ as inputs of kind s3 or s3managed, whatever the operator allows.
 import re
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from orchestrator.inputs.problems import InputNotAllowed, named
 from orchestrator.rules.location import Location
 from shared.jobs.inputs.kinds import ManagedInputParams, S3InputParams
@@ -86,12 +88,7 @@ class Allowed:
             return Location(bucket=place.bucket, region=place.region or self._known(region) or own)
         if place.endpoint or managed is None:
             return Location(bucket=place.bucket, region=place.region or _DEFAULT_REGION, endpoint=place.endpoint)
-        return Location(
-            bucket=place.bucket,
-            region=place.region or managed.region,
-            endpoint=managed.endpoint,
-            public_endpoint=managed.public_endpoint,
-        )
+        return replace(managed, bucket=place.bucket, key="", region=place.region or managed.region)
 
     def _known(self, region: str) -> str:
         """The region, if it may be one; there are not so many that what is made up would fill the memory."""

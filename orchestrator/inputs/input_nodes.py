@@ -1,4 +1,4 @@
-"""Nodes for inputs: which ones say that they keep what a part of a job reads, those that keep the most of it first."""
+"""Nodes at hand: which ones say that they keep what a part of a job reads, those that keep the most of it first."""
 
 import time
 from collections import Counter

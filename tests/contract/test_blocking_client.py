@@ -15,4 +15,4 @@ def meant(text: str) -> tuple[set[str], list[str]]:
 
 def test_the_file_is_what_the_asynchronous_client_makes_of_it() -> None:
     written = meant(blocking_client_file.FILE.read_text(encoding="utf-8"))
-    assert written == meant(blocking_client_file.code()), "`python -m tests.blocking_client_file` writes it anew"
+    assert written == meant(blocking_client_file.code()), "`make docs` writes it anew"
