@@ -88,7 +88,7 @@ def described() -> dict[str, Any]:
 
 
 def document(fed: FedApi) -> dict[str, Any]:
-    return dict(json.loads(fed.api._document))
+    return dict(json.loads(fed.api._document()))
 
 
 def test_the_page_about_the_api_lists_each_route_and_no_other(described: dict[str, Any]) -> None:
