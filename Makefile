@@ -83,7 +83,7 @@ fix: $(VENV)/.develop ## Put right what can be put right by machine
 	@$(RUN)/ruff check --fix
 	@$(RUN)/ruff format
 
-pictures: $(VENV)/.develop ## Make the pictures of the page for the documents (apt install chromium fonts-dejavu-core)
+pictures: $(VENV)/.develop ## Make the pictures of the page for the documents (apt install chromium-headless-shell fonts-dejavu-core)
 	@TESTS_REQUIRE_PROGRAMS=1 TESTS_WRITE_PICTURES=1 $(RUN)/python -m pytest -q tests/e2e/page/test_pictures.py
 
 docs: $(VENV)/.develop ## Make the pages that come from the code, and the site of all documents in build/site

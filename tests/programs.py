@@ -16,9 +16,12 @@ _PACKAGES = {
 }
 
 
-def require_program(name: str) -> str:
-    """Where the program is; skips the test where it is not, and fails it with TESTS_REQUIRE_PROGRAMS=1."""
-    found = shutil.which(name)
+def require_program(name: str, *others: str) -> str:
+    """Where it is, or the first of the others that is; skips the test where none is.
+
+    With TESTS_REQUIRE_PROGRAMS=1 that fails the test.
+    """
+    found = next((found for each in (name, *others) if (found := shutil.which(each))), None)
     if found is None:
         reason = f"{name} is not installed (Debian: {_PACKAGES.get(name, name)})"
         (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)(reason)

@@ -14,7 +14,8 @@ from tests.servers import S3Server
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    return require_program("chromium")
+    """Without the windows, which nobody sees and which cost more than the pages, where Debian's package has that."""
+    return require_program("chromium-headless-shell", "chromium")
 
 
 @pytest.fixture(scope="module")
