@@ -18,6 +18,7 @@ from tests.canary import LOG_LEVEL, Canary, listening
 from tests.engine import REQUIRED, CannotStart, NewRegistry, Registry, TestEngine, is_required, start_engine
 from tests.servers import S3Server, aws_environment, start_weed
 
+pytest_plugins = ["tarpon.pytest_plugin"]
 GROUPS_FOLDER = pytest.StashKey[Path]()
 TIERS = ("chaos", "e2e", "integration", "contract", "unit")
 """The folders by how long their tests take: what begins last should end soon."""

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FILE = ROOT / "constraints.txt"
 TITLE = "# The releases that were tested together; `make constraints` renews them.\n"
-GROUPS = ("check", "build", "release", "images", "helm", "bacalhau", "tables")
+GROUPS = ("check", "build", "release", "images", "helm", "bacalhau", "tables", "programs", "workflows")
 NOT_NEEDED = {"setuptools", "wheel", "tarpon-jobs"}
 """What some interpreters put into each environment, and what is installed from the checkout."""
 

@@ -3,6 +3,7 @@
 import fcntl
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +43,21 @@ class Environment:
 
     def is_made(self, what: str) -> None:
         self.stamp.write_text(what)
+
+    def made_beside_ours(self, *packages: str) -> Path:
+        """Its interpreter, which finds these packages, then what the tests have, then the checkout; made once."""
+        wanted = " ".join(packages) + CONSTRAINTS.read_text(encoding="utf-8")
+        with self.locked():
+            if self.made_of != wanted:
+                self.make()
+                _run(
+                    *(sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(self.python)),
+                    *("--constraint", str(CONSTRAINTS), *packages),
+                )
+                (site,) = self.home.glob("lib/python*/site-packages")
+                (site / "ours.pth").write_text(f"{sysconfig.get_path('purelib')}\n{ROOT}\n")
+                self.is_made(wanted)
+        return self.python
 
 
 def _run(*command: str) -> None:

@@ -249,3 +249,9 @@ class JobView(Job, frozen=True, kw_only=True, rename="pascal"):
         """Of how many entries the results lack the content, because a node could not read them; 0 if they are whole."""
         told = self.state.details.get(LEFT_OUT_COUNT, "")
         return int(told) if told.isdecimal() else 0
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it."""
+        from shared.jobs.markup import job_table  # most never need it
+
+        return job_table(self)

@@ -26,6 +26,13 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True, rename="pascal
     next_token: str = ""
     items: tuple[T, ...] = ()
 
+    def _repr_html_(self) -> str | None:
+        """How a notebook shows one of jobs; others are shown as they are."""
+        from shared.jobs.markup import jobs_table  # most never need it
+
+        jobs = [item for item in self.items if isinstance(item, JobView)]
+        return jobs_table(jobs) if jobs else None
+
 
 # ---- jobs -------------------------------------------------------------------------------------------------------
 

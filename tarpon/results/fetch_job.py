@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from shared.data.markup import table
 from shared.errors import InvalidInput
 from shared.extraction.extract import Extracted
 from shared.extraction.oddities import Oddities
@@ -19,6 +20,7 @@ from shared.extraction.placement_rules import PlacementRules
 from shared.extraction.room import Room
 from shared.extraction.tar_reader import Member
 from shared.jobs.partition_names import partition_name
+from shared.jobs.quantities import format_bytes
 from shared.jobs.spec import JobView
 from shared.jobs.states import JobState
 from shared.protocol.rest import ResultParams
@@ -75,6 +77,14 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     without_result: tuple[int, ...] = ()
     have_completed: bool = False
     oddities: Oddities = msgspec.field(default_factory=Oddities)
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it."""
+        rows = [("Folder", str(self.folder or "none, for the job has no publisher")), ("Files", f"{self.files:,}")]
+        rows += [("Fetched", format_bytes(self.size_bytes)), ("Parts", str(self.count) if self.parts > 1 else "")]
+        rows += [("Left out there", str(self.left_out_count or ""))]
+        rows += [("Parts without a result", ", ".join(map(str, self.without_result)))]
+        return table(row for row in rows if row[1])
 
 
 class OnFetchProgress(Protocol):

@@ -20,9 +20,10 @@ from tests.tables_environment import tables_python
 PORT = "1234"
 PROGRAMS = (
     *("import get_results", "import list_files", "Hello over HTTP", "import duckdb", "import nats", "put_data"),
-    *("SyncClient", "tarpon.Executor", "OTLPSpanExporter", "webhook-signature"),
+    *("client.logs(job.id, follow=True)", "tarpon.Executor", "OTLPSpanExporter", "webhook-signature"),
+    *("FastAPI(", "tarpon.notebook"),
 )
-"""What is in one of the examples in Python alone; each is run by a test, the last two in others."""
+"""What is in one of the examples in Python alone; each is run by a test, the last four in others."""
 
 
 def _program(needle: str) -> str:
@@ -70,18 +71,9 @@ def test_the_example_of_single_files_runs(running: Stack, tmp_path: Path) -> Non
 
 
 def test_the_example_without_await_runs(running: Stack, tmp_path: Path) -> None:
-    told, folder = _run(_program("SyncClient"), tmp_path, **_at(running)).splitlines()
+    told, folder = _run(_program("client.logs(job.id, follow=True)"), tmp_path, **_at(running)).splitlines()
     assert told == "counted"
     assert (tmp_path / folder / "outputs" / "numbers").read_text().split()[-1] == "10"
-
-
-def test_the_example_of_functions_runs(running: Stack, tmp_path: Path) -> None:
-    version = subprocess.run(["python3", "--version"], capture_output=True, text=True, check=True).stdout
-    if not version.startswith(f"Python {sys.version_info[0]}.{sys.version_info[1]}."):
-        pytest.skip(f"the nodes here have {version.strip()}")
-    values, answer = _run(_program("tarpon.Executor"), tmp_path, **_at(running)).splitlines()
-    assert values == "[0, 1, 4, 9, 16]"
-    assert answer.startswith("42 j-")
 
 
 def test_the_example_that_sends_data_runs(running: Stack, tmp_path: Path) -> None:
