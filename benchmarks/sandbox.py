@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from compute.engines.engine import Exited
-from compute.engines.process.strays import Strays
+from compute.processes.strays import Strays
 from tests.integration.process_bench import Bench
 
 WARM_UP = 5

@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from compute.engines.environment import EnvironmentPolicy
 from compute.engines.noop import NoopEngine
 from compute.engines.process.bubblewrap import Bubblewrap, SandboxUnavailable
 from compute.engines.process.engine import ProcessEngine
-from compute.engines.process.strays import Strays
+from compute.engines.wasm.engine import WasmEngine, runtime_version
+from compute.processes.strays import Strays
 from compute.executions.machine import allocated, detect_capacity
 from compute.inputs.fetching import OwnInputs
 from compute.inputs.inline import InlineInputs
@@ -33,12 +34,15 @@ from shared.jobs.engine_params import PROCESS
 from shared.jobs.inputs.kinds import LOCAL
 from shared.jobs.rules import MANAGED
 from shared.protocol.messages import COPIES_HARD_LINKS, TAKES_SECRETS, NodeInfo
+from shared.runtime.aio import finish
 from shared.runtime.automatic_labels import overridden, with_automatic
 from shared.runtime.loopback import loopback_id
 from shared.settings.config import Config
 
 MAX_HOST = 100
 """So much of what its machine is called a node tells."""
+
+CLOSE_SECONDS = 12.0
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +57,8 @@ class Node:
     own_inputs: Mapping[str, OwnInputs]
     """Kinds of inputs that it reads by itself, in lower case."""
     docker: DockerEngine | None = None
+    runtimes: Mapping[str, str] = field(default_factory=dict)
+    """By the names of engines, what runs their tasks, with its version."""
     problems: tuple[str, ...] = ()
     """Of what the operator has set up, for as long as this process lives."""
 
@@ -64,6 +70,7 @@ class Node:
             engines=self.offer.available_engines,
             container_engine=engine,
             isolation=isolation,
+            runtimes=dict(self.runtimes),
             labels=with_automatic(self.lasting_info.labels, self.identity.node_id, isolation),
         )
 
@@ -144,6 +151,22 @@ async def with_docker(config: Config, node: Node) -> AsyncIterator[Node]:
     async with DockerEngine.open(structs.replace(settings, socket=socket), node.identity.node_id) as docker:
         engines = {**node.offer.engines, docker.name: docker}
         yield replace(node, offer=replace(node.offer, engines=engines), docker=docker)
+
+
+@asynccontextmanager
+async def with_wasm(config: Config, node: Node, folder: Path, strays: Strays) -> AsyncIterator[Node]:
+    """The node with the engine for WebAssembly, if its runtime is installed and it is not turned off."""
+    release = runtime_version()
+    if not release or WasmEngine.name in {name.lower() for name in config.engines.disabled}:
+        yield node
+        return
+    engine = await asyncio.to_thread(WasmEngine, folder, config.engines.types.wasm, strays)
+    try:
+        engines = {**node.offer.engines, engine.name: engine}
+        runtimes = {**node.runtimes, engine.name: f"{engine.isolation} {release}"}
+        yield replace(node, offer=replace(node.offer, engines=engines), runtimes=runtimes)
+    finally:
+        await finish(asyncio.to_thread(engine.close), within=CLOSE_SECONDS)
 
 
 def _version() -> str:

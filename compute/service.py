@@ -19,7 +19,7 @@ from compute.disk.result_contents import ResultContents
 from compute.disk.secret_files import SECRETS, SecretFiles
 from compute.disk.workspace import Workspace
 from compute.engines.engine import OutlivingEngine
-from compute.engines.process.strays import Strays
+from compute.processes.strays import Strays
 from compute.executions.execution import Execution
 from compute.executions.given_secrets import SecretsOpener
 from compute.executions.held import Executions
@@ -39,7 +39,7 @@ from compute.journal.entry import Phase
 from compute.journal.journal import Journal
 from compute.journal.kept_results import sync_results
 from compute.journal.leftovers import problems, sweep
-from compute.node import Node, prepare, with_docker
+from compute.node import Node, prepare, with_docker, with_wasm
 from compute.orders.assignments import Orders
 from compute.orders.metrics import ComputeMetrics, serve_metrics
 from compute.orders.registration import Registrar
@@ -100,6 +100,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
                 _downloading(config, folder) as downloads,
                 _adopting(config, strays),
                 with_docker(config, node) as node,
+                with_wasm(config, node, folder, strays) as node,
                 open_tracing(config.tracing.endpoint, service="tarpon-node", name=node.identity.node_id) as tracing,
                 _connected(config, node.identity) as connection,
             ):

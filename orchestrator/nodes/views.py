@@ -1,6 +1,6 @@
 """Views of nodes: the shapes of the HTTP API, made from what is stored of a node and what it said last."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from itertools import islice
 
@@ -137,8 +137,14 @@ def _compute_info(
         waiting_executions=beat.waiting_for_s3 if beat else 0,
         problems=tuple(problem[:MAX_PROBLEM] for problem in info.problems[:MAX_PROBLEMS]),
         container_engine=_container_engine(info.container_engine) if info.container_engine else None,
-        isolation={engine[:MAX_WORD]: what[:MAX_WORD] for engine, what in islice(info.isolation.items(), MAX_WORDS)},
+        isolation=_words(info.isolation),
+        runtimes=_words(info.runtimes),
     )
+
+
+def _words(told: Mapping[str, str]) -> dict[str, str]:
+    """Untrusted, so within bounds."""
+    return {engine[:MAX_WORD]: what[:MAX_WORD] for engine, what in islice(told.items(), MAX_WORDS)}
 
 
 def _container_engine(engine: ContainerEngine) -> rest_nodes.ContainerEngineView:

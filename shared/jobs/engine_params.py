@@ -17,9 +17,12 @@ from shared.jobs.spec import SpecConfig
 
 P = TypeVar("P", bound="EngineParams")
 
-DOCKER, PROCESS, NOOP = "docker", "process", "noop"
+DOCKER, PROCESS, WASM, NOOP = "docker", "process", "wasm", "noop"
 
 MAX_IMAGE = 512
+MAX_IMPORTS = 32
+START = "_start"
+"""The function that begins a WASI command."""
 MAX_UNKNOWN = 10
 """How many unknown keys are told."""
 
@@ -60,14 +63,12 @@ class CommandParams(EngineParams, frozen=True, kw_only=True, rename="pascal"):
 
     @property
     def variables(self) -> dict[str, str]:
-        return dict(assignment.split("=", 1) for assignment in self.environment_variables)
+        return variables_in(self.environment_variables)
 
     def problems(self) -> Iterator[str]:
         if "\0" in "".join((*self.command, *self.environment_variables, self.working_directory)):
             yield " holds a NUL character, which no command can have."
-        for text in self.environment_variables:
-            if not text.partition("=")[0] or "=" not in text:
-                yield f".EnvironmentVariables: {text[:40]!r} is not NAME=value."
+        yield from _variables_problems(self.environment_variables)
 
 
 class ProcessParams(CommandParams, frozen=True, kw_only=True, rename="pascal"):
@@ -99,7 +100,55 @@ class DockerParams(CommandParams, frozen=True, kw_only=True, rename="pascal"):
             yield f".WorkingDirectory: {folder[:80]!r} is not an absolute path."
 
 
-ENGINES: dict[str, type[EngineParams]] = {DOCKER: DockerParams, PROCESS: ProcessParams, NOOP: EngineParams}
+class WasmParams(EngineParams, frozen=True, kw_only=True, rename="pascal"):
+    """A WebAssembly module: `entry_module` and `import_modules` name inputs of the task, as shared/jobs/modules.py says.
+
+    `entrypoint` is the function that is called, and `parameters` are what the module gets as its arguments.
+    """
+
+    entry_module: str = ""
+    entrypoint: str = START
+    parameters: tuple[str, ...] = ()
+    import_modules: tuple[str, ...] = ()
+    environment_variables: tuple[str, ...] = ()
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """In the order in which they are linked."""
+        return (*self.import_modules, self.entry_module)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return variables_in(self.environment_variables)
+
+    def problems(self) -> Iterator[str]:
+        if not self.entry_module:
+            yield ".EntryModule is missing: the Target or Alias of the input that is the module."
+        if not self.entrypoint:
+            yield ".Entrypoint is empty; it is the name of a function, which is _start where none is given."
+        if len(self.import_modules) > MAX_IMPORTS:
+            yield f".ImportModules has {len(self.import_modules):,} entries; at most {MAX_IMPORTS} are possible."
+        if "\0" in "".join((self.entrypoint, *self.parameters, *self.environment_variables)):
+            yield " holds a NUL character, which no argument can have."
+        yield from _variables_problems(self.environment_variables)
+
+
+def variables_in(assignments: tuple[str, ...]) -> dict[str, str]:
+    return dict(assignment.split("=", 1) for assignment in assignments)
+
+
+def _variables_problems(assignments: tuple[str, ...]) -> Iterator[str]:
+    for text in assignments:
+        if not text.partition("=")[0] or "=" not in text:
+            yield f".EnvironmentVariables: {text[:40]!r} is not NAME=value."
+
+
+ENGINES: dict[str, type[EngineParams]] = {
+    DOCKER: DockerParams,
+    PROCESS: ProcessParams,
+    WASM: WasmParams,
+    NOOP: EngineParams,
+}
 ENGINE_NAMES = tuple(ENGINES)
 _KNOWN = {kind: {field.encode_name.lower() for field in msgspec.structs.fields(kind)} for kind in ENGINES.values()}
 """The keys of each, in small letters."""

@@ -47,12 +47,6 @@ def _bucket(params: dict[str, Any]) -> str:
     )
 
 
-def engine_problem(kind: str) -> str:
-    if kind != "wasm":
-        return ""
-    return "wasm is not supported yet; write `Engine: {Type: docker}`, with an image that has the program."
-
-
 _INPUTS = frozenset({"ipfs"})
 
 

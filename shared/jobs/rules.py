@@ -19,6 +19,7 @@ from shared.jobs.constraints import COMPARES, NEEDS_NO_VALUE, NEEDS_ONE_VALUE, N
 from shared.jobs.durations import parse_duration
 from shared.jobs.engine_params import as_meant, kind_of, look, misspelt
 from shared.jobs.inputs.rules import inputs_problems, normalised_input
+from shared.jobs.modules import modules_problems, normalised_targets
 from shared.jobs.needs import needs_problems, normalised_needs
 from shared.jobs.paths import parts_of, path_problem
 from shared.jobs.quantities import parse_bytes, parse_cpu, parse_gpu
@@ -74,7 +75,8 @@ def normalised(job: Job) -> Job:
     )
 
 
-def _normalised_task(task: Task) -> Task:
+def _normalised_task(given: Task) -> Task:
+    task = normalised_targets(given)
     return replace(
         task,
         name=task.name.strip(),
@@ -192,9 +194,7 @@ def _task_problems(task: Task) -> Iterator[str]:
         yield "Tasks[0].Engine.Type is missing."
     for problem in look(as_meant(task.engine)).problems:
         yield f"Tasks[0].{problem}"
-    if known := not_supported.engine_problem(task.engine.type.lower()):
-        yield f"Tasks[0].Engine.Type {known}"
-    elif meant := misspelt(task.engine):
+    if meant := misspelt(task.engine):
         yield f"Tasks[0].Engine.Type {task.engine.type[:80]!r} is not an engine; did you mean {meant}?"
     yield from _publisher_problems(task.publisher)
     for problem in publisher_params.look(task.publisher).problems:
@@ -215,6 +215,7 @@ def _task_problems(task: Task) -> Iterator[str]:
         yield f"Tasks[0].InputSources: {known}"
     elif task.input_sources:
         yield from inputs_problems(task)
+    yield from modules_problems(task)
     yield from _result_path_problems(task.result_paths)
 
 

@@ -197,7 +197,8 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `loopback_id` is equal on processes that share a loopback interface, which tells whether a loopback endpoint of
     S3 can be reached from the node. `problems` are sentences for its operator. `abilities` are what the node does that
     the nodes of earlier versions would leave out without a word. `host` is what its machine is called.
-    `isolation` is by the name of an engine what keeps its tasks in their place, which jobs demand by labels.
+    `isolation` is by the name of an engine what keeps its tasks in their place, which jobs demand by labels, and
+    `runtimes` what runs them, with its version, where that is none of the node's own.
     """
 
     node_id: NodeId
@@ -216,6 +217,7 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     container_engine: ContainerEngine | None = None
     abilities: tuple[str, ...] = ()
     isolation: dict[str, str] = {}
+    runtimes: dict[str, str] = {}
 
 
 class Registration(Message, frozen=True, kw_only=True, tag="Registration"):

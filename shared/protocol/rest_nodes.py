@@ -53,6 +53,8 @@ class ComputeNodeInfo(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"
     container_engine: ContainerEngineView | None = None
     """While it answers."""
     isolation: dict[str, str] = {}
+    runtimes: dict[str, str] = {}
+    """What runs the tasks of an engine, with its version, by the engine's name."""
     """What keeps the tasks of an engine in their place, such as bubblewrap, container or none; by the engine's name."""
     address: str = field(name="address", default="")
 

@@ -95,6 +95,7 @@ def _durations(config: Config) -> Iterator[str]:
         "Orchestrator.NodeManager.StartTimeout": config.orchestrator.node_manager.start_timeout,
         "Orchestrator.Scheduler.Backoff.Floor": config.orchestrator.scheduler.backoff.floor,
         "Compute.Heartbeat.Interval": config.compute.heartbeat.interval,
+        "Engines.Types.Wasm.CompileTimeout": config.engines.types.wasm.compile_timeout,
         "Publishers.PublishTimeout": config.publishers.publish_timeout,
         "Publishers.Types.S3Managed.ProbeInterval": config.publishers.types.s3managed.probe_interval,
     }
@@ -219,6 +220,9 @@ def _amounts(config: Config) -> Iterator[str]:
     yield from _amount(f"{key}.Disk", most.disk, parse_bytes)
     yield from _amount(f"{key}.GPU", most.gpu, parse_gpu)
     yield from _amount("Compute.DiskLimit", config.compute.disk_limit, parse_bytes)
+    wasm = config.engines.types.wasm
+    yield from _amount("Engines.Types.Wasm.ModuleLimit", wasm.module_limit, parse_bytes)
+    yield from _amount("Engines.Types.Wasm.CacheLimit", wasm.cache_limit, parse_bytes)
     yield from _amount("InputSources.SizeLimit", config.input_sources.size_limit, parse_bytes)
     yield from _amount(
         "Compute.Inputs.URLDownload.SizeLimit", config.compute.inputs.url_download.size_limit, parse_bytes

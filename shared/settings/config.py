@@ -343,9 +343,20 @@ class DockerSettings(Struct, frozen=True, kw_only=True, rename="pascal"):
         return self.socket.removeprefix("unix://")
 
 
+class WasmSettings(Struct, frozen=True, kw_only=True, rename="pascal"):
+    module_limit: Annotated[str, Meta(description="How large a WebAssembly module may be.")] = "64MB"
+    compile_timeout: Annotated[
+        Duration, Meta(description="How long a module may take to compile, which is done once on each node.")
+    ] = Duration(60)
+    cache_limit: Annotated[
+        str, Meta(description="Disk space for compiled modules, of which the longest unused go first.")
+    ] = "1GB"
+
+
 class EngineTypes(Struct, frozen=True, kw_only=True, rename="pascal"):
     docker: DockerSettings = DockerSettings()
     process: ProcessSettings = ProcessSettings()
+    wasm: WasmSettings = WasmSettings()
 
 
 class Engines(Struct, frozen=True, kw_only=True, rename="pascal"):

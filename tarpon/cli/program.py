@@ -20,6 +20,7 @@ _LAZY = {
     "devstack": ("tarpon.cli.devstack:devstack", "Run everything on this machine, to try it out."),
     "job": ("tarpon.cli.console.job_group:job", "Submit, watch, list and stop jobs; get their results."),
     "docker": ("tarpon.cli.job.direct_runs:docker", "Run a container image as a job, without a job file."),
+    "wasm": ("tarpon.cli.job.module_runs:wasm", "Run a WebAssembly module as a job, without a job file."),
     "exec": ("tarpon.cli.job.direct_runs:exec_command", "Run a command on a node itself as a job, without a job file."),
     "node": ("tarpon.cli.node.group:node", "Show nodes, and how a new one joins."),
     "namespace": ("tarpon.cli.namespace:namespace", "Show what namespaces run; set how they share the nodes."),

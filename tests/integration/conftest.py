@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compute.engines.process.strays import Strays
+from compute.processes.strays import Strays
 from tests.integration.fed_api import FedApi
 from tests.integration.running import Running, running_orchestrator
 from tests.nats_bus import Bus

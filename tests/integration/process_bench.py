@@ -16,7 +16,7 @@ from compute.disk.workspace import Workspace
 from compute.engines.engine import Broken, Run, RunEnd
 from compute.engines.process.bubblewrap import Bubblewrap
 from compute.engines.process.engine import ProcessEngine
-from compute.engines.process.strays import Strays
+from compute.processes.strays import Strays
 from compute.engines.task_usage import TaskUsage
 from compute.processes.mark import ProcessMark
 from compute.processes.table import everybody, named_execution

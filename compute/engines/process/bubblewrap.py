@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from compute.engines.process import syscalls
+from compute.engines import syscalls
 from compute.engines.process.configuration import ShownConfiguration
 from compute.engines.process.ownerless import OwnerlessCopies
 from compute.engines.process.sandbox import (

@@ -31,7 +31,7 @@ from compute.engines.process.group import ProcessGroup, in_thread_if_any
 from compute.engines.process.limits import MemoryUsage, broken_limit
 from compute.engines.process.sandbox import SandboxView, seen_at
 from compute.engines.process.sandboxed_group import SandboxedGroup
-from compute.engines.process.strays import Strays
+from compute.processes.strays import Strays
 from compute.processes.mark import ProcessMark, kill_left_over
 from shared.ids import ExecutionId
 from shared.jobs.engine_params import PROCESS, ProcessParams, read_params

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from compute.engines.process.strays import Strays
+from compute.processes.strays import Strays
 from compute.processes import child
 from compute.processes.child import Child
 from compute.processes.mark import ProcessMark, mark_process

@@ -5,10 +5,6 @@ from collections.abc import Iterator
 import click
 
 _OF_BACALHAU = {
-    "wasm": (
-        "The engine wasm is not supported yet; `tarpon docker run` runs an image that has the program, and `tarpon"
-        " exec` a program that is on the nodes."
-    ),
     "profile": (
         "There is no command 'profile'; keep a file of settings for each orchestrator and name it with -c FILE, or set"
         " TARPON_API_HOST and TARPON_API_PORT."

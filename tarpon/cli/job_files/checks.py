@@ -11,7 +11,6 @@ from shared.ids import is_like_id
 from shared.jobs import publisher_params
 from shared.jobs.engine_params import ENGINE_NAMES, as_meant, misspelt, unknown_told
 from shared.jobs.inputs.rules import unknown_in_inputs
-from shared.jobs.not_supported import engine_problem
 from shared.jobs.rules import MAX_JOB_BYTES, dropped, normalised, problems, unsaid
 from shared.jobs.several import called, wrong_together
 from shared.jobs.spec import Job, SpecConfig
@@ -98,5 +97,5 @@ def input_warnings(job: Job) -> Iterator[str]:
 def _engine_problems(engine: SpecConfig) -> Iterator[str]:
     """Of one that is like none; the rules tell of one that is like another."""
     kind = engine.type.lower()
-    if kind and kind not in ENGINE_NAMES and not engine_problem(kind) and not misspelt(engine):
+    if kind and kind not in ENGINE_NAMES and not misspelt(engine):
         yield f"Tasks[0].Engine.Type {engine.type[:80]!r} is not an engine; there are {', '.join(ENGINE_NAMES)}."

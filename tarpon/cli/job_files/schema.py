@@ -86,7 +86,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "GPU": "How many, such as `1`.",
     },
     "Network": {
-        "Type": "`None`, `Bridge` or `Host`. Without one a container has none, and a process the node's.",
+        "Type": "`None`, `Bridge` or `Host`. Without one a container has none, and a process the node's; a module has none.",
         "Domains": "Not supported: a task with a network reaches all of it.",
         "Ports": "Not supported yet.",
     },
@@ -116,6 +116,13 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "Parameters": "The words that follow, in place of the image's own command.",
         "EnvironmentVariables": "Each as `NAME=value`.",
         "WorkingDirectory": "An absolute path in the container.",
+    },
+    "WasmParams": {
+        "EntryModule": "The module to run: the Target or the Alias of an input, or a path below the Target of a folder.",
+        "Entrypoint": "The function that is called; `_start` without one.",
+        "Parameters": "The arguments of the module.",
+        "ImportModules": "Modules that others import, named as EntryModule is, in the order in which they are linked.",
+        "EnvironmentVariables": "Each as `NAME=value`.",
     },
     "EngineParams": {},
     "ManagedParams": {

@@ -1,6 +1,5 @@
 """The command `tarpon node describe`, and how it shows a node."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -49,7 +48,7 @@ def description(node: "NodeState", now: datetime) -> str:
     if info is not None:
         free, most = info.available_capacity, info.max_capacity
         values |= {
-            "Engines": ", ".join(_engine(name, info.isolation) for name in info.execution_engines),
+            "Engines": ", ".join(_engine(name, info) for name in info.execution_engines),
             "Container engine": _container_engine(info.container_engine) if info.container_engine else "",
             "Publishers": ", ".join(info.publishers),
             "Inputs": ", ".join(info.storage_sources),
@@ -67,8 +66,10 @@ def description(node: "NodeState", now: datetime) -> str:
     return pairs(values)
 
 
-def _engine(name: str, isolation: Mapping[str, str]) -> str:
-    return f"{name} (isolation: {isolation[name]})" if name in isolation else name
+def _engine(name: str, info: "ComputeNodeInfo") -> str:
+    isolation = f"isolation: {info.isolation[name]}" if name in info.isolation else ""
+    about = ", ".join(part for part in (info.runtimes.get(name, ""), isolation) if part)
+    return f"{name} ({about})" if about else name
 
 
 def _container_engine(engine: "ContainerEngineView") -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from compute.disk.spare_folders import SpareFolders
-from compute.engines.process.strays import Strays
+from compute.processes.strays import Strays
 from tests.integration.process_bench import Bench
 
 DAEMON = "setsid sh -c 'echo $$ > {0}/daemon; exec sleep 1000' & until [ -s {0}/daemon ]; do sleep 0.01; done"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from compute.engines.engine import Exited
-from compute.engines.process.strays import Strays
+from compute.processes.strays import Strays
 from tests.engine import TestEngine
 from tests.integration import docker_bench, process_bench
 from tests.waiting import eventually

@@ -19,7 +19,7 @@ from compute.engines.engine import Broken, Exited
 from compute.engines.process.bubblewrap import Bubblewrap, SandboxUnavailable
 from compute.engines.process.sandbox import SandboxView
 from compute.engines.process.sandboxed_group import SandboxedGroup
-from compute.engines.process.strays import Strays
+from compute.processes.strays import Strays
 from compute.processes.table import everybody, named_execution
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import FailureReason

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from compute.engines.process.strays import Strays
+from compute.processes.strays import Strays
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import ResultPath
 from tests.integration.compute.engines.process.attempts import NUMBERS, TaskAttempt, task_attempts

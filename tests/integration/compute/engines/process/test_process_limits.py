@@ -14,7 +14,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 from compute.engines.engine import Broken, Exited
-from compute.engines.process.strays import Strays
+from compute.processes.strays import Strays
 from compute.processes.mark import kill_left_over
 from compute.processes.table import children, everybody, named_execution
 from shared.jobs.capacity import Capacity

@@ -7,7 +7,7 @@ import pytest
 
 from compute.disk.input_files import MountedInput
 from compute.engines.engine import Broken, Exited
-from compute.engines.process.strays import Strays
+from compute.processes.strays import Strays
 from shared.jobs.states import FailureReason
 from tests.integration.process_bench import Bench
 

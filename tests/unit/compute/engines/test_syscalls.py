@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from compute.engines.process.syscalls import LARGEST_SEGMENT_BYTES, MACHINES, program
+from compute.engines.syscalls import LARGEST_SEGMENT_BYTES, MACHINES, program
 
 X86_64, I386, AARCH64 = 0xC000003E, 0x40000003, 0xC00000B7
 ALLOWED = 0x7FFF0000

@@ -48,7 +48,7 @@ class Strays:
 
     def adopt(self) -> None:
         """From now on. Where the system does not allow it, what leaves its task's group outlives its task."""
-        self._spared = frozenset(child.identity for child in children(os.getpid()))
+        self._spared |= {child.identity for child in children(os.getpid())}
         listed = Path(f"/proc/self/task/{os.getpid()}/children").exists()
         self._adopts = listed and _set_subreaper(1)
         if not self._adopts:
@@ -58,6 +58,11 @@ class Strays:
         """No more, when all tasks have ended."""
         self._adopts = False
         _set_subreaper(0)
+
+    def spare(self, pid: int) -> None:
+        """A child that is none of a task, and has just been started in a session of its own."""
+        if (process := look(pid)) is not None:
+            self._spared |= {process.identity}
 
     def begins(self, leader: ProcessMark, execution_id: ExecutionId) -> None:
         self._living[leader.pid] = (execution_id, leader.start_ticks)

@@ -15,7 +15,7 @@ _ERRNO = 0x00050000
 _LOAD, _EQUALS, _ABOVE, _AT_LEAST, _HAS_BITS, _RETURN = 0x20, 0x15, 0x25, 0x35, 0x45, 0x06
 _NUMBER_AT, _MACHINE_AT, _ARGUMENTS_AT = 0, 4, 16
 
-_CLONE_NEWUSER = 0x10000000
+_CLONE_NEWUSER, _CLONE_THREAD = 0x10000000, 0x00010000
 _F_SETLEASE = 1024
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 LARGEST_SEGMENT_BYTES = 64 << 10
@@ -34,6 +34,8 @@ class _Machine(NamedTuple):
     audit: int
     """How the kernel names the machine, in linux/audit.h."""
     numbers: Mapping[str, int]
+    of_others: Mapping[str, int]
+    """What starts programs or concerns other processes and machines."""
     first_foreign: int = 0
     """Numbers from here on are of another kind of programs; 0 is none."""
 
@@ -76,6 +78,7 @@ _X86_64 = {
     "fchmodat": 268,
     "unshare": 272,
     "perf_event_open": 298,
+    "prlimit64": 302,
     "open_by_handle_at": 304,
     "setns": 308,
     "bpf": 321,
@@ -99,15 +102,53 @@ _GENERIC = {
     "keyctl": 219,
     "clone": 220,
     "perf_event_open": 241,
+    "prlimit64": 261,
     "open_by_handle_at": 265,
     "setns": 268,
     "bpf": 280,
     "userfaultfd": 282,
 }
+_OF_OTHERS_X86_64 = {
+    "socket": 41,
+    "connect": 42,
+    "bind": 49,
+    "listen": 50,
+    "fork": 57,
+    "vfork": 58,
+    "execve": 59,
+    "kill": 62,
+    "ptrace": 101,
+    "rt_sigqueueinfo": 129,
+    "tkill": 200,
+    "tgkill": 234,
+    "rt_tgsigqueueinfo": 297,
+    "process_vm_readv": 310,
+    "process_vm_writev": 311,
+    "execveat": 322,
+}
+_OF_OTHERS_GENERIC = {
+    "ptrace": 117,
+    "kill": 129,
+    "tkill": 130,
+    "tgkill": 131,
+    "rt_sigqueueinfo": 138,
+    "rt_tgsigqueueinfo": 240,
+    "socket": 198,
+    "bind": 200,
+    "listen": 201,
+    "connect": 203,
+    "execve": 221,
+    "process_vm_readv": 270,
+    "process_vm_writev": 271,
+    "execveat": 281,
+}
+_OF_OTHERS_SINCE_2019 = {"pidfd_send_signal": 424, "pidfd_open": 434, "pidfd_getfd": 438}
 _MACHINES = {
-    "x86_64": _Machine(0xC000003E, _X86_64 | _SINCE_2019, first_foreign=0x40000000),
-    "aarch64": _Machine(0xC00000B7, _GENERIC | _SINCE_2019),
-    "riscv64": _Machine(0xC00000F3, _GENERIC | _SINCE_2019),
+    "x86_64": _Machine(
+        0xC000003E, _X86_64 | _SINCE_2019, _OF_OTHERS_X86_64 | _OF_OTHERS_SINCE_2019, first_foreign=0x40000000
+    ),
+    "aarch64": _Machine(0xC00000B7, _GENERIC | _SINCE_2019, _OF_OTHERS_GENERIC | _OF_OTHERS_SINCE_2019),
+    "riscv64": _Machine(0xC00000F3, _GENERIC | _SINCE_2019, _OF_OTHERS_GENERIC | _OF_OTHERS_SINCE_2019),
 }
 MACHINES = tuple(_MACHINES)
 _UNREADABLE = ("clone3", "openat2")
@@ -116,16 +157,19 @@ _MODES = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "creat": 1, "m
 """Which argument is the mode of a file."""
 _OPENS = {"open": 1, "openat": 2}
 """Which argument is the flags; the next one is the mode of a file that is made."""
-_LOOKED_AT = ("clone", "fcntl", "ioctl", "shmget", "unshare", *_UNREADABLE, *_MODES, *_OPENS)
+_LOOKED_AT = ("clone", "fcntl", "ioctl", "prlimit64", "shmget", "unshare", *_UNREADABLE, *_MODES, *_OPENS)
 """Not refused whatever their arguments are."""
 
 
-def program(machine: str) -> bytes:
-    """For a machine of MACHINES, as `bwrap --seccomp` reads it. Programs for another machine are refused all calls."""
-    return b"".join(_instructions(_MACHINES[machine]))
+def program(machine: str, *, alone: bool = False) -> bytes:
+    """For a machine of MACHINES, as `bwrap --seccomp` reads it. Programs for another machine are refused all calls.
+
+    One that is `alone` may not start another one either, nor reach any other process or a network.
+    """
+    return b"".join(_instructions(_MACHINES[machine], alone=alone))
 
 
-def _instructions(machine: _Machine) -> Iterator[bytes]:
+def _instructions(machine: _Machine, *, alone: bool) -> Iterator[bytes]:
     numbers = machine.numbers
     yield _step(_LOAD, _MACHINE_AT)
     yield _step(_EQUALS, machine.audit, 1, 0)
@@ -138,9 +182,15 @@ def _instructions(machine: _Machine) -> Iterator[bytes]:
         if name not in _LOOKED_AT:
             yield _step(_EQUALS, number, 0, 1)
             yield _refuse(errno.EPERM)
+    for number in machine.of_others.values() if alone else ():
+        yield _step(_EQUALS, number, 0, 1)
+        yield _refuse(errno.EPERM)
     for name in _UNREADABLE:
         yield _step(_EQUALS, numbers[name], 0, 1)
         yield _refuse(errno.ENOSYS)
+    if alone:
+        yield from _refused_if(numbers["clone"], errno.EPERM, _If(0, _HAS_BITS, _CLONE_THREAD, holds=False))
+        yield from _refused_if(numbers["prlimit64"], errno.EPERM, _If(0, _EQUALS, 0, holds=False))
     for name in ("clone", "unshare"):
         yield from _refused_if(numbers[name], errno.EPERM, _If(0, _HAS_BITS, _CLONE_NEWUSER))
     yield from _refused_if(numbers["fcntl"], errno.EACCES, _If(1, _EQUALS, _F_SETLEASE))
@@ -169,6 +219,8 @@ class _If(NamedTuple):
     test: int
     value: int
     upper: bool = False
+    holds: bool = True
+    """Whether the test has to hold, or not to."""
 
 
 def _refused_if(number: int, code: int, *conditions: _If) -> Iterator[bytes]:
@@ -178,7 +230,7 @@ def _refused_if(number: int, code: int, *conditions: _If) -> Iterator[bytes]:
     for each in conditions:
         left -= 2
         yield _step(_LOAD, _ARGUMENTS_AT + 8 * each.argument + (4 if each.upper else 0))
-        yield _step(each.test, each.value, 0, left + 1)
+        yield _step(each.test, each.value, *((0, left + 1) if each.holds else (left + 1, 0)))
     yield _refuse(code)
     yield _step(_LOAD, _NUMBER_AT)
 

@@ -1,0 +1,1 @@
+"""The engine that runs WebAssembly modules, each in a process forked from a helper that has the runtime loaded."""

@@ -1,0 +1,139 @@
+"""Wasmtime, the runtime of modules. This is the one module that knows it, and only the helper imports it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import wasmtime
+
+from compute.engines.wasm.orders import MAX_WORDS, Exited, Folder, Refused, Report, RunOrder, Trapped
+
+WASI = "wasi_snapshot_preview1"
+MOST_TABLES = 64
+MOST_TABLE_ELEMENTS = 10_000_000
+MAX_TRACE_LINES = 6
+_TOO_LARGE = ("exceeds memory limits", "exceeds table limits", "failed to allocate", "memory count too high", "out of memory")
+_CODE_MASK = 0xFF
+"""Of an exit code, as of any other process on this machine."""
+
+
+class _Exit(Exception):
+    """The module has asked for its end."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code & _CODE_MASK
+        super().__init__(code)
+
+
+class UnusableModule(Exception):
+    """What was compiled of the module of this number is nothing that this runtime takes."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(number)
+
+
+class Runtime:
+    """Made once, in the helper: what it forks has it at no cost. It has no threads, which no fork would have."""
+
+    def __init__(self) -> None:
+        config = wasmtime.Config()
+        config.parallel_compilation = False
+        config.wasm_threads = False
+        self._engine = wasmtime.Engine(config)
+        self._linker = wasmtime.Linker(self._engine)
+        self._linker.define_wasi()
+        self._linker.allow_shadowing = True
+        # The runtime's own knows no codes above 125.
+        takes_code = wasmtime.FuncType([wasmtime.ValType.i32()], [])
+        self._linker.define_func(WASI, "proc_exit", takes_code, _exit)
+
+    def compile(self, source: bytes) -> bytes | Refused:
+        try:
+            return bytes(wasmtime.Module(self._engine, source).serialize())
+        except wasmtime.WasmtimeError as error:
+            return _refused(error)
+
+    def load(self, descriptors: Sequence[int]) -> list[Any]:
+        """The modules that were compiled into these. Raises UnusableModule."""
+        return [self._load(number, each) for number, each in enumerate(descriptors)]
+
+    def _load(self, number: int, descriptor: int) -> "wasmtime.Module":
+        try:
+            return wasmtime.Module.deserialize_file(self._engine, f"/proc/self/fd/{descriptor}")
+        except wasmtime.WasmtimeError as error:
+            raise UnusableModule(number) from error
+
+    def run(self, order: RunOrder, modules: Sequence[Any]) -> Report:
+        """Until the module has ended. Its output goes to this process's own."""
+        store = wasmtime.Store(self._engine)
+        store.set_limits(
+            memory_size=order.memory_bytes or -1,
+            memories=max(1, order.memories),
+            tables=MOST_TABLES,
+            table_elements=MOST_TABLE_ELEMENTS,
+            instances=len(modules),
+        )
+        store.set_wasi(_wasi(order))
+        try:
+            begin = self._linked(store, order, modules)
+            if isinstance(begin, Refused):
+                return begin
+            begin(store)
+        except _Exit as end:
+            return Exited(code=end.code)
+        except wasmtime.ExitTrap as end:
+            return Exited(code=end.code)
+        except wasmtime.Trap as trap:
+            return Trapped(words=_trap_words(trap))
+        except wasmtime.WasmtimeError as error:
+            return _refused(error)
+        return Exited(code=0)
+
+    def _linked(self, store: "wasmtime.Store", order: RunOrder, modules: Sequence[Any]) -> "wasmtime.Func | Refused":
+        """The function to be called, once everything around it is there."""
+        entry = modules[-1]
+        wanted = next((each for each in entry.exports if each.name == order.entrypoint), None)
+        if wanted is None or not isinstance(wanted.type, wasmtime.FuncType):
+            return Refused(words=f"it exports no function {order.entrypoint[:80]!r}")
+        if wanted.type.params or wanted.type.results:
+            return Refused(words=f"its function {order.entrypoint[:80]!r} takes or gives values, and may do neither")
+        for module, names in zip(modules[:-1], order.names[:-1], strict=True):
+            instance = self._linker.instantiate(store, module)
+            for name in names:
+                self._linker.define_instance(store, name, instance)
+        found = self._linker.instantiate(store, entry).exports(store)[order.entrypoint]
+        assert isinstance(found, wasmtime.Func)
+        return found
+
+
+def _exit(code: int) -> None:
+    raise _Exit(code)
+
+
+def _wasi(order: RunOrder) -> "wasmtime.WasiConfig":
+    config = wasmtime.WasiConfig()
+    config.argv = list(order.arguments)
+    config.env = list(order.variables.items())
+    config.inherit_stdout()
+    config.inherit_stderr()
+    for each in order.folders:
+        _show(config, each)
+    return config
+
+
+def _show(config: "wasmtime.WasiConfig", folder: Folder) -> None:
+    config.preopen_dir(folder.path, folder.seen_as, folder.is_writable)
+
+
+def _refused(error: "wasmtime.WasmtimeError") -> Refused:
+    words = " ".join(str(error).split())[:MAX_WORDS]
+    return Refused(words=words, wants_memory=any(each in words for each in _TOO_LARGE))
+
+
+def _trap_words(trap: "wasmtime.Trap") -> str:
+    """What has happened, and in which functions, the innermost first."""
+    causes = [line.strip() for line in str(trap).partition("Caused by:")[2].splitlines()]
+    told = [line.partition(": ")[2] if line[:1].isdigit() else line for line in causes if line]
+    functions = [each.func_name or f"function {each.func_index}" for each in list(trap.frames)[:MAX_TRACE_LINES]]
+    what = ", ".join(reversed(told)) or (trap.trap_code.name.lower().replace("_", " ") if trap.trap_code else "unknown")
+    return f"{what.removeprefix('wasm trap: ')}, in {' called by '.join(functions)}"[:MAX_WORDS]
