@@ -20,7 +20,6 @@ from compute.engines.noop import NoopEngine
 from compute.engines.process.bubblewrap import Bubblewrap, SandboxUnavailable
 from compute.engines.process.engine import ProcessEngine
 from compute.engines.wasm.engine import WasmEngine, runtime_version
-from compute.processes.strays import Strays
 from compute.executions.machine import allocated, detect_capacity
 from compute.inputs.fetching import OwnInputs
 from compute.inputs.inline import InlineInputs
@@ -29,6 +28,7 @@ from compute.inputs.local.source import LocalInputs
 from compute.inputs.objects.managed import MANAGED_KINDS
 from compute.inputs.web.source import UrlInputs
 from compute.orders.assignments import NodeOffer
+from compute.processes.strays import Strays
 from compute.uplink.identity import Identity, load_identity
 from shared.jobs.engine_params import PROCESS
 from shared.jobs.inputs.kinds import LOCAL

@@ -19,7 +19,6 @@ from compute.disk.result_contents import ResultContents
 from compute.disk.secret_files import SECRETS, SecretFiles
 from compute.disk.workspace import Workspace
 from compute.engines.engine import OutlivingEngine
-from compute.processes.strays import Strays
 from compute.executions.execution import Execution
 from compute.executions.given_secrets import SecretsOpener
 from compute.executions.held import Executions
@@ -44,6 +43,7 @@ from compute.orders.assignments import Orders
 from compute.orders.metrics import ComputeMetrics, serve_metrics
 from compute.orders.registration import Registrar
 from compute.orders.traces import ExecutionTraces
+from compute.processes.strays import Strays
 from compute.uplink.heartbeats import send_heartbeats
 from compute.uplink.identity import Identity
 from compute.uplink.invitation import invitation

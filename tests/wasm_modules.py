@@ -40,6 +40,7 @@ def module(body: str, *, memory: str = '(memory (export "memory") 4)', more: str
     return made(f'(module {_IMPORTS} {memory} {_SAYS} {more} (func (export "_start") {_LOCALS} {body}))')
 
 
+_OPENED = "(local.set $fd (i32.load (i32.const 16)))"
 _LOCALS = "(local $fd i32) (local $error i32) (local $n i32)"
 
 
@@ -71,9 +72,7 @@ def loops() -> bytes:
 
 def grows(pages: int, *, memory: str = '(memory (export "memory") 4)') -> bytes:
     """Exits with 1 if it did not get so many more pages, of 64 KiB."""
-    return module(
-        f"(call $proc_exit (i32.eq (memory.grow (i32.const {pages})) (i32.const -1)))", memory=memory
-    )
+    return module(f"(call $proc_exit (i32.eq (memory.grow (i32.const {pages})) (i32.const -1)))", memory=memory)
 
 
 def opens(fd: int, path: str, *, flags: int = 0, rights: int = READ) -> bytes:
@@ -112,7 +111,7 @@ def copies(source: int, name: str, target: int, copy: str) -> bytes:
 
 def fills(fd: int, *, name: str = "much") -> bytes:
     """Writes to a file of that folder, or to what is open already, without an end."""
-    opened = f"(drop {_open(fd, 1024, len(name), flags=CREATE, rights=WRITE)}) (local.set $fd (i32.load (i32.const 16)))"
+    opened = f"(drop {_open(fd, 1024, len(name), flags=CREATE, rights=WRITE)}) {_OPENED}"
     return module(
         f"""
         (local.set $fd (i32.const {fd})) {opened if fd > 2 else ""}

@@ -101,7 +101,7 @@ class DockerParams(CommandParams, frozen=True, kw_only=True, rename="pascal"):
 
 
 class WasmParams(EngineParams, frozen=True, kw_only=True, rename="pascal"):
-    """A WebAssembly module: `entry_module` and `import_modules` name inputs of the task, as shared/jobs/modules.py says.
+    """A WebAssembly module: `entry_module` and `import_modules` name inputs, as shared/jobs/modules.py says.
 
     `entrypoint` is the function that is called, and `parameters` are what the module gets as its arguments.
     """

@@ -1,7 +1,7 @@
 """Modules of a task of the wasm engine: which inputs they are.
 
 As in the reference a module is named by the Target of an input, or by a path below that of a folder; an input's Alias
-will do as well. The reference's command line gives targets such as `main.wasm`, which begin at the root like all others.
+will do as well. The reference's command line gives targets such as `main.wasm`, which begin at the root like others.
 """
 
 import posixpath
@@ -57,15 +57,16 @@ def modules_problems(task: Task) -> Iterator[str]:
     if kind_of(task.engine) is not WasmParams:
         return
     if task.network.type.lower() not in _NETWORKS:
-        yield f"Tasks[0].Network.Type {task.network.type[:80]!r} is not possible: a module of the engine wasm has no network."
+        yield f"Tasks[0].Network.Type {task.network.type[:80]!r} is not possible: a WebAssembly module has no network."
     params = _known(task.engine.params)
     if params is None:
         return
-    for path, name in (("EntryModule", params.entry_module), *(("ImportModules", each) for each in params.import_modules)):
+    imported = (("ImportModules", each) for each in params.import_modules)
+    for path, name in (("EntryModule", params.entry_module), *imported):
         if name and place_of(name, task.input_sources) is None:
             yield (
-                f"Tasks[0].Engine.Params.{path} {name[:80]!r} is neither the Target nor the Alias of one of InputSources,"
-                " nor below a Target: a module is an input of the task."
+                f"Tasks[0].Engine.Params.{path} {name[:80]!r} is neither the Target nor the Alias of one of"
+                " InputSources, nor below a Target: a module is an input of the task."
             )
 
 
@@ -75,5 +76,3 @@ def _known(params: dict[str, Any]) -> WasmParams | None:
         return read_params(params, WasmParams)
     except InvalidJob:
         return None
-
-

@@ -16,9 +16,9 @@ from compute.disk.workspace import Workspace
 from compute.engines.engine import Broken, Run, RunEnd
 from compute.engines.process.bubblewrap import Bubblewrap
 from compute.engines.process.engine import ProcessEngine
-from compute.processes.strays import Strays
 from compute.engines.task_usage import TaskUsage
 from compute.processes.mark import ProcessMark
+from compute.processes.strays import Strays
 from compute.processes.table import everybody, named_execution
 from shared.ids import ExecutionId
 from shared.jobs.capacity import Capacity

@@ -31,8 +31,8 @@ from compute.engines.process.group import ProcessGroup, in_thread_if_any
 from compute.engines.process.limits import MemoryUsage, broken_limit
 from compute.engines.process.sandbox import SandboxView, seen_at
 from compute.engines.process.sandboxed_group import SandboxedGroup
-from compute.processes.strays import Strays
 from compute.processes.mark import ProcessMark, kill_left_over
+from compute.processes.strays import Strays
 from shared.ids import ExecutionId
 from shared.jobs.engine_params import PROCESS, ProcessParams, read_params
 from shared.jobs.rules import NO_NETWORK

@@ -15,10 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from compute.processes.strays import Strays
 from compute.processes import child
 from compute.processes.child import Child
 from compute.processes.mark import ProcessMark, mark_process
+from compute.processes.strays import Strays
 from compute.processes.table import Process
 from shared.ids import ExecutionId
 from shared.runtime.aio import process_ended

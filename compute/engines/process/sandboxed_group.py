@@ -17,8 +17,8 @@ from compute.engines.process.bubblewrap import Bubblewrap, SandboxReports
 from compute.engines.process.group import ProcessGroup
 from compute.engines.process.program_format import check_format
 from compute.engines.process.sandbox import SandboxView
-from compute.processes.strays import Strays
 from compute.processes.child import Child
+from compute.processes.strays import Strays
 from compute.processes.table import NAMED, Process, children, family, look
 from shared.errors import TarponError
 from shared.ids import ExecutionId

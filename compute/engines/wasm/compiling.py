@@ -1,12 +1,11 @@
-"""Compiling of modules: once for each, whoever wants it, within bounds, as what it is made of was written by strangers."""
+"""Compiling of modules: once for each, whoever wants it, and within bounds, as strangers have written them."""
 
 import asyncio
 import math
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from collections.abc import AsyncIterator
 
 from compute.engines.wasm.compiled_modules import CompiledModules
 from compute.engines.wasm.ends import compiles_too_long, end_of_compiling

@@ -75,12 +75,14 @@ def end_of_module(name: str, process: ForkedProcess, memory_bytes: int) -> RunEn
 def _killed(number: int) -> Broken:
     if number not in _CRASHES:
         return task_killed(_signal_name(-number))
-    detail = f"The runtime of the module crashed ({_signal_name(-number)}), which is a mistake of the runtime or for want of memory."
+    name = _signal_name(-number)
+    detail = f"The runtime of the module crashed ({name}), by a mistake of its own or for want of memory."
     return Broken(FailureReason.RUNTIME_CRASHED, detail)
 
 
 def _helper_lost() -> Broken:
-    return Broken(FailureReason.NODE_ERROR, "The process of the node that starts modules has ended, and the module with it.")
+    detail = "The process of the node that starts modules has ended, and the module with it."
+    return Broken(FailureReason.NODE_ERROR, detail)
 
 
 def _of_memory(memory_bytes: int) -> str:

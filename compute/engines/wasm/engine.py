@@ -111,7 +111,7 @@ class WasmEngine:
         if end is not None:
             return end
         broken = await first_of(self._over_or_broken(task), self._over_disk(run))
-        return broken or await asyncio.to_thread(task.end)
+        return await asyncio.to_thread(task.end) if broken is None else broken
 
     async def _over_or_broken(self, task: ModuleTask) -> Broken | None:
         """None when the module has ended by itself."""

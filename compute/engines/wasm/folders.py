@@ -1,7 +1,7 @@
 """Folders of a module: what it is given of the machine, and nothing else is there for it.
 
-Inputs that are folders are seen as they are, and result paths may be written to. WASI knows no single files: an input or
-a secret that is one gets a folder of its own, of one more name of the same file, or of a copy where that cannot be.
+Inputs that are folders are seen as they are, and result paths may be written to. WASI knows no single files: an input
+or a secret that is one gets a folder, with one more name of the same file, or with a copy where that cannot be.
 """
 
 import errno

@@ -8,7 +8,6 @@ import gc
 import os
 import selectors
 import socket
-import sys
 import traceback
 from typing import NamedTuple
 
@@ -134,4 +133,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -8,11 +8,11 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from compute.processes.strays import Strays
 from compute.engines.wasm.forked_process import ForkedProcess
 from compute.engines.wasm.orders import COMPILE, RUN, CompileOrder, RunOrder, encoder, in_memory
 from compute.processes import child
 from compute.processes.child import Child
+from compute.processes.strays import Strays
 
 _COMMAND = (sys.executable, "-s", "-P", "-m", "compute.engines.wasm.helper")
 _STDERR = 2
@@ -76,7 +76,7 @@ class HelperProcess:
 
     def _started(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, open(os.devnull, "r+b", buffering=0) as nothing:
+        with theirs, Path(os.devnull).open("r+b", buffering=0) as nothing:
             try:
                 self._process = child.start(
                     _COMMAND,

@@ -47,7 +47,10 @@ class ModuleTask:
         return self._process
 
     def prepare(self, compiling: Compiling, module_limit_bytes: int) -> RunEnd | None:
-        """Begin it, unless something is `missing`. The end of what is over in a moment. Raises ModuleRefused, OSError."""
+        """Begin it, unless something is `missing`. The end of what is over in a moment.
+
+        Raises ModuleRefused, OSError.
+        """
         self._run.prepare()
         self.modules = modules_of(self._run, self._params, module_limit_bytes)
         for number, module in enumerate(self.modules):

@@ -11,7 +11,7 @@ WASI = "wasi_snapshot_preview1"
 MOST_TABLES = 64
 MOST_TABLE_ELEMENTS = 10_000_000
 MAX_TRACE_LINES = 6
-_TOO_LARGE = ("exceeds memory limits", "exceeds table limits", "failed to allocate", "memory count too high", "out of memory")
+_TOO_LARGE = ("exceeds memory limits", "exceeds table limits", "failed to allocate", "out of memory")
 _CODE_MASK = 0xFF
 """Of an exit code, as of any other process on this machine."""
 

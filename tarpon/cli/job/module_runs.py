@@ -3,6 +3,7 @@
 import base64
 import posixpath
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import click
 from shared.jobs.engine_params import START, WASM
 from shared.jobs.inputs.kinds import MAX_INLINE_BYTES
 from shared.jobs.spec import InputSource, SpecConfig
-from tarpon.cli.console.commands import Command, Group, given
+from tarpon.cli.console.commands import Group, given
 from tarpon.cli.console.outcomes import EXIT_CODES_HELP
 from tarpon.cli.job.flags import JobFlags, inputs_of, job_flags, job_of, with_inputs
 from tarpon.cli.job.input_flags import DEFAULT_TARGET, LocalInput
@@ -45,7 +46,7 @@ def wasm() -> None:
     help="A module that MODULE imports, as MODULE is given; repeat it, or part several by commas.",
 )
 @click.option("--entry-point", default=START, show_default=True, metavar="NAME", help="The function to call.")
-@run_options(output=False)
+@partial(run_options, output=False)
 def run(
     *,
     module: str,

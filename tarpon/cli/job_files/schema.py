@@ -86,7 +86,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "GPU": "How many, such as `1`.",
     },
     "Network": {
-        "Type": "`None`, `Bridge` or `Host`. Without one a container has none, and a process the node's; a module has none.",
+        "Type": "`None`, `Bridge` or `Host`; without one a process has the node's, all else none. A module has none.",
         "Domains": "Not supported: a task with a network reaches all of it.",
         "Ports": "Not supported yet.",
     },
@@ -118,7 +118,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "WorkingDirectory": "An absolute path in the container.",
     },
     "WasmParams": {
-        "EntryModule": "The module to run: the Target or the Alias of an input, or a path below the Target of a folder.",
+        "EntryModule": "The module to run: the Target or Alias of an input, or a path below the Target of a folder.",
         "Entrypoint": "The function that is called; `_start` without one.",
         "Parameters": "The arguments of the module.",
         "ImportModules": "Modules that others import, named as EntryModule is, in the order in which they are linked.",

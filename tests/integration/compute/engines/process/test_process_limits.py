@@ -14,8 +14,8 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 from compute.engines.engine import Broken, Exited
-from compute.processes.strays import Strays
 from compute.processes.mark import kill_left_over
+from compute.processes.strays import Strays
 from compute.processes.table import children, everybody, named_execution
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import FailureReason

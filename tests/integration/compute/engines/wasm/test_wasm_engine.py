@@ -11,9 +11,9 @@ import pytest
 from compute.disk.secret_files import MountedSecret
 from compute.engines.engine import Broken, Exited
 from shared.jobs.capacity import Capacity
+from shared.jobs.durations import Duration
 from shared.jobs.states import FailureReason
 from shared.settings.config import WasmSettings
-from shared.settings.values import Duration
 from tests import wasm_modules as wasm
 from tests.integration.process_bench import is_alive
 from tests.integration.wasm_bench import WasmBench
@@ -162,11 +162,13 @@ async def test_several_memories_share_what_the_module_may_have(bench: WasmBench)
     assert await bench.run(wasm.grows(100, memory=two), resources=Capacity(memory=16 * MIB)) == Exited(0)
 
 
-@pytest.mark.parametrize(
-    "module",
-    [wasm.grows(0, memory='(memory (export "memory") 5000)'), wasm.made('(module (table 10000001 funcref) (func (export "_start")))')],
-    ids=["memory", "table"],
-)
+TOO_MUCH = {
+    "memory": wasm.grows(0, memory='(memory (export "memory") 5000)'),
+    "table": wasm.made('(module (table 10000001 funcref) (func (export "_start")))'),
+}
+
+
+@pytest.mark.parametrize("module", TOO_MUCH.values(), ids=TOO_MUCH.keys())
 async def test_what_begins_with_too_much_memory_is_out_of_memory(bench: WasmBench, module: bytes) -> None:
     end = await bench.broken(module, resources=Capacity(memory=16 * MIB))
     assert end.reason is FailureReason.OUT_OF_MEMORY
