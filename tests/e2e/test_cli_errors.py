@@ -117,7 +117,6 @@ def test_a_command_that_was_mistyped_comes_with_a_suggestion() -> None:
 @pytest.mark.parametrize(
     ("command", "instead"),
     [
-        (["wasm", "run", "main.wasm"], "The engine wasm is not supported yet; `tarpon docker run`"),
         (["profile", "list"], "-c FILE"),
         (["help"], "`tarpon --help` lists the commands"),
         (["logs", "my-job"], "Did you mean `tarpon job logs`?"),

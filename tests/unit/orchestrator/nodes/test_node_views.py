@@ -70,6 +70,7 @@ def test_its_fields_have_the_names_of_the_reference(model: Model) -> None:
                 "Problems": [],
                 "ContainerEngine": None,
                 "Isolation": {},
+                "Runtimes": {},
                 "address": "",
             },
             "BacalhauVersion": {

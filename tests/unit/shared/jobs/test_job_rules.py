@@ -314,11 +314,6 @@ class TestWhatIsNotSupportedYet:
             "Tasks[0].Publisher.Type 'ftp' is not a publisher; there are s3managed and noop."
         ]
 
-    @pytest.mark.parametrize("kind", ["wasm", "WASM"])
-    def test_the_engine_that_is_to_come_is_told(self, kind: str) -> None:
-        (problem,) = in_task(engine=SpecConfig(type=kind, params={"EntryModule": {}}))
-        assert problem.startswith("Tasks[0].Engine.Type wasm is not supported yet; write `Engine: {Type: docker}`")
-
     def test_ports_are_told(self) -> None:
         (problem,) = in_task(network=Network(type="Bridge", ports=({"Name": "http", "Static": 8080},)))
         assert problem.startswith("Tasks[0].Network.Ports: ports are not supported yet; leave them out.")

@@ -45,12 +45,15 @@ def test_wrong_types_and_unknown_keys_are_told_together() -> None:
     ("engine", "told"),
     [
         ("{Type: dcoker}", "did you mean docker?"),
-        ("{Type: spaceship}", "there are docker, process, noop"),
+        ("{Type: spaceship}", "there are docker, process, wasm, noop"),
         ("{Type: Docker, Params: {}}", "Tasks[0].Engine.Params.Image is missing"),
         ("{Type: docker, Params: {image: a, entrypont: [b]}}", "Tasks[0].Engine.Params.entrypont is not known"),
         ("{Type: docker, Params: {Image: a, Entrypoint: sh}}", "Tasks[0].Engine.Params.Entrypoint: expected a list"),
         ("{Type: docker, Params: {Image: a, IMAGE: b}}", "Image is given twice"),
         ("{Type: process}", "names no command"),
+        ("{Type: wasm, Params: {EntryModul: a}}", "did you mean EntryModule?"),
+        ("{Type: wasm}", "Tasks[0].Engine.Params.EntryModule is missing"),
+        ("{Type: wasm, Params: {EntryModule: /a}}", "'/a' is neither the Target nor the Alias of one of InputSources"),
     ],
 )
 def test_what_an_engine_cannot_do_is_told(engine: str, told: str) -> None:
@@ -66,7 +69,7 @@ UNSUPPORTED = """\
 Type: ops
 Tasks:
   - Name: main
-    Engine: {Type: wasm, Params: {EntryModule: {Source: {Type: inline}}}}
+    Engine: {Type: noop}
     Publisher: {Type: local}
     InputSources: [{Source: {Type: ipfs, Params: {CID: x}}, Target: /in}]
     Network: {Type: HTTP, Domains: [example.com], Ports: [{Name: http, Target: 80}]}
@@ -78,7 +81,7 @@ def test_a_job_file_is_told_what_the_orchestrator_would_say() -> None:
     job = decode(load_yaml(UNSUPPORTED, what="it"), Job, what="it", unknown="refuse")[0]
     with pytest.raises(InvalidJob) as refused:
         completed(normalised(job), BatchDefaults())
-    assert len(refused.value.problems) == message.count("not supported yet") == 6
+    assert len(refused.value.problems) == message.count("not supported yet") == 5
     assert all(problem in message for problem in refused.value.problems)
 
 

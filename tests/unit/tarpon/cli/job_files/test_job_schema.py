@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from shared.data.json_schemas import schemas_of
-from shared.jobs.engine_params import DockerParams, EngineParams, ProcessParams
+from shared.jobs.engine_params import DockerParams, EngineParams, ProcessParams, WasmParams
 from shared.jobs.publisher_params import ManagedParams
 from shared.jobs.spec import Job
 from tarpon.cli.job_files.checks import check_document
@@ -41,7 +41,7 @@ def test_the_schema_is_one_and_the_file_has_it() -> None:
 
 
 def test_every_key_is_described_and_no_other() -> None:
-    types = (Job, EngineParams, ProcessParams, DockerParams, ManagedParams)
+    types = (Job, EngineParams, ProcessParams, DockerParams, WasmParams, ManagedParams)
     _, known = schemas_of(types, ref_template="{name}")
     keys = {name: set(schema["properties"]) for name, schema in known.items()}
     assert {name: set(about) for name, about in DESCRIPTIONS.items()} == keys, (
