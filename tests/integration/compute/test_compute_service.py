@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -197,10 +198,11 @@ def signer(s3_server: S3Server, bucket: str, key: str) -> Callable[[], SignedUrl
 async def test_a_node_tells_what_it_is(orchestrator: Orchestrator, node: NodeProcess) -> None:
     info = orchestrator.registrations[0].info
     assert info.node_id == orchestrator.node
-    assert info.engines == ("noop", "process")
+    assert info.engines == ("noop", "process", "wasm")
+    assert info.runtimes == {"wasm": f"wasmtime {version('wasmtime')}"}
     assert info.publishers == ("s3managed",)
     assert info.capacity == Capacity(cpu=2.0, memory=2_000_000_000, disk=1_000_000_000)
-    isolation = {"process": "none"}
+    isolation = {"process": "none", "wasm": "wasmtime"}
     assert info.isolation == isolation
     assert (info.labels, info.queue_capacity) == (with_automatic({"zone": "a"}, orchestrator.node, isolation), 1)
     assert info.loopback_id
