@@ -37,9 +37,9 @@ def compiles_too_long(name: str, seconds: float) -> Broken:
 def end_of_compiling(name: str, process: ForkedProcess, most_bytes: int) -> Broken | None:
     """None of one that went well."""
     match process.report:
-        case orders.Compiled():
+        case orders.ModuleCompiled():
             return None
-        case orders.Refused(words=words, wants_memory=False):
+        case orders.ModuleRejected(words=words, wants_memory=False):
             return invalid(name, f"cannot be compiled: {words}")
         case _:
             if process.reaped is None:
@@ -59,14 +59,14 @@ def end_of_module(name: str, process: ForkedProcess, memory_bytes: int) -> RunEn
     if reaped.exit_code < 0:
         return _killed(-reaped.exit_code)
     match process.report:
-        case orders.Exited(code=code):
+        case orders.ModuleExited(code=code):
             return Exited(code)
-        case orders.Trapped(words=words):
+        case orders.ModuleTrapped(words=words):
             return Broken(FailureReason.MODULE_TRAPPED, f"The module trapped: {words}.{_of_memory(memory_bytes)}")
-        case orders.Refused(words=words, wants_memory=True):
+        case orders.ModuleRejected(words=words, wants_memory=True):
             detail = f"The module {name[:_MAX_NAME]!r} needs more memory than it may have, to begin with: {words}."
             return Broken(FailureReason.OUT_OF_MEMORY, f"{detail}{_of_memory(memory_bytes)}")
-        case orders.Refused(words=words):
+        case orders.ModuleRejected(words=words):
             return invalid(name, f"cannot be begun: {words}")
         case _:
             return Broken(FailureReason.NODE_ERROR, "The process of the module has ended without a word.")

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from compute.engines.wasm import walls
 from compute.engines.wasm.orders import (
-    Compiled,
-    Refused,
+    ModuleCompiled,
+    ModuleRejected,
+    ModuleUnusable,
     Report,
-    Unusable,
     compile_orders,
     content_of,
     run_orders,
@@ -26,12 +26,12 @@ def compile_module(runtime: Runtime, descriptors: Sequence[int]) -> Report:
     walls.limit_compiling(order.seconds, order.most_bytes)
     walls.close_in(())
     compiled = runtime.compile(content)
-    if isinstance(compiled, Refused):
+    if isinstance(compiled, ModuleRejected):
         return compiled
     rest = memoryview(compiled)
     while rest:
         rest = rest[os.write(target, rest) :]
-    return Compiled()
+    return ModuleCompiled()
 
 
 def run_module(runtime: Runtime, descriptors: Sequence[int]) -> Report:
@@ -43,7 +43,7 @@ def run_module(runtime: Runtime, descriptors: Sequence[int]) -> Report:
     try:
         loaded = runtime.load(modules)
     except UnusableModule as problem:
-        return Unusable(number=problem.number)
+        return ModuleUnusable(number=problem.number)
     for each in (told, stdout, stderr, *modules):
         os.close(each)
     walls.limit_memory(order.most_bytes)

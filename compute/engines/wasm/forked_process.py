@@ -8,7 +8,14 @@ import signal
 import socket
 import time
 
-from compute.engines.wasm.orders import MAX_REPORT_BYTES, Forked, NotForked, Reaped, Report, reports
+from compute.engines.wasm.orders import (
+    MAX_REPORT_BYTES,
+    ProcessForked,
+    ProcessNotForked,
+    ProcessReaped,
+    Report,
+    reports,
+)
 from compute.processes.mark import ProcessMark, mark_process
 
 LAST_WORDS_SECONDS = 5.0
@@ -27,7 +34,7 @@ class ForkedProcess:
         self.pid = 0
         self.report: Report | None = None
         """What it told itself."""
-        self.reaped: Reaped | None = None
+        self.reaped: ProcessReaped | None = None
         """None while it runs, and where the helper has ended before it could tell."""
         self.problem = 0
         """The error for which it was not forked."""
@@ -125,12 +132,12 @@ class ForkedProcess:
 
     def _note(self, report: Report, descriptors: list[int]) -> None:
         match report:
-            case Forked(pid=pid) if self._end is None and descriptors:
+            case ProcessForked(pid=pid) if self._end is None and descriptors:
                 self.pid, self._end = pid, descriptors[0]
                 os.set_inheritable(self._end, False)
-            case NotForked(error=error):
+            case ProcessNotForked(error=error):
                 self.problem = error
-            case Reaped():
+            case ProcessReaped():
                 self.reaped = report
             case _:
                 self.report = report

@@ -16,9 +16,9 @@ from compute.engines.wasm.forked import compile_module, run_module
 from compute.engines.wasm.orders import (
     MAX_DESCRIPTORS,
     RUN,
-    Forked,
-    NotForked,
-    Reaped,
+    ProcessForked,
+    ProcessNotForked,
+    ProcessReaped,
     Report,
     encoder,
 )
@@ -65,7 +65,7 @@ class Helper:
         try:
             self._fork(kind, channel, descriptors[1:])
         except OSError as error:
-            _tell(channel, NotForked(error=error.errno or 0))
+            _tell(channel, ProcessNotForked(error=error.errno or 0))
             channel.close()
         finally:
             for each in descriptors[1:]:
@@ -78,14 +78,14 @@ class Helper:
         if not pid:
             _be_forked(helper, kind, channel, descriptors, self._runtime)
         child = _Child(pid, os.pidfd_open(pid), channel)
-        _tell(channel, Forked(pid=pid), child.end)
+        _tell(channel, ProcessForked(pid=pid), child.end)
         self._waiting.register(child.end, selectors.EVENT_READ, child)
 
     def _reap(self, child: _Child) -> None:
         self._waiting.unregister(child.end)
         os.close(child.end)
         _, status, used = os.wait4(child.pid, 0)
-        ended = Reaped(exit_code=os.waitstatus_to_exitcode(status), peak_bytes=used.ru_maxrss * 1024)
+        ended = ProcessReaped(exit_code=os.waitstatus_to_exitcode(status), peak_bytes=used.ru_maxrss * 1024)
         _tell(child.channel, ended)
         child.channel.close()
 

@@ -12,7 +12,7 @@ from compute.engines.wasm.folders import folders_of
 from compute.engines.wasm.forked_process import ForkedProcess
 from compute.engines.wasm.helper_process import HelperProcess
 from compute.engines.wasm.modules import SourceModule, modules_of
-from compute.engines.wasm.orders import RunOrder, Unusable
+from compute.engines.wasm.orders import ModuleUnusable, RunOrder
 from shared.jobs.engine_params import WasmParams
 
 OWN_MEMORY_BYTES = 64 << 20
@@ -106,7 +106,7 @@ class ModuleTask:
     def unusable(self) -> SourceModule | None:
         """What was compiled of it cannot be run."""
         report = self._process.report if self._process else None
-        return self.modules[report.number] if isinstance(report, Unusable) else None
+        return self.modules[report.number] if isinstance(report, ModuleUnusable) else None
 
     def stop(self) -> None:
         """Nothing of it runs afterwards."""

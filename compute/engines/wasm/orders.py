@@ -53,51 +53,52 @@ class CompileOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Of memory, and of what is written."""
 
 
-class Forked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class ProcessForked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """From the helper, with a descriptor of the process."""
 
     pid: int
 
 
-class NotForked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class ProcessNotForked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     error: int
 
 
-class Exited(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class ModuleExited(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The module has returned, or has asked for its end."""
 
     code: int
 
 
-class Trapped(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class ModuleTrapped(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     words: str
 
 
-class Refused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class ModuleRejected(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The module cannot be compiled, linked or begun."""
 
     words: str
     wants_memory: bool = False
 
 
-class Unusable(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class ModuleUnusable(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What was compiled of the module of this number is nothing that this runtime takes."""
 
     number: int
 
 
-class Compiled(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class ModuleCompiled(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     pass
 
 
-class Reaped(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class ProcessReaped(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """From the helper: how the process has ended, as os.waitstatus_to_exitcode tells it, and what it had at most."""
 
     exit_code: int
     peak_bytes: int
 
 
-Report: TypeAlias = Forked | NotForked | Exited | Trapped | Refused | Unusable | Compiled | Reaped
+OfModule: TypeAlias = ModuleExited | ModuleTrapped | ModuleRejected | ModuleUnusable | ModuleCompiled
+Report: TypeAlias = ProcessForked | ProcessNotForked | OfModule | ProcessReaped
 
 encoder = msgspec.msgpack.Encoder()
 reports = msgspec.msgpack.Decoder[Report](Report)

@@ -5,7 +5,7 @@ from typing import Any
 
 import wasmtime
 
-from compute.engines.wasm.orders import MAX_WORDS, Exited, Folder, Refused, Report, RunOrder, Trapped
+from compute.engines.wasm.orders import MAX_WORDS, Folder, ModuleExited, ModuleRejected, ModuleTrapped, Report, RunOrder
 
 WASI = "wasi_snapshot_preview1"
 MOST_TABLES = 64
@@ -47,7 +47,7 @@ class Runtime:
         takes_code = wasmtime.FuncType([wasmtime.ValType.i32()], [])
         self._linker.define_func(WASI, "proc_exit", takes_code, _exit)
 
-    def compile(self, source: bytes) -> bytes | Refused:
+    def compile(self, source: bytes) -> bytes | ModuleRejected:
         try:
             return bytes(wasmtime.Module(self._engine, source).serialize())
         except wasmtime.WasmtimeError as error:
@@ -76,27 +76,29 @@ class Runtime:
         store.set_wasi(_wasi(order))
         try:
             begin = self._linked(store, order, modules)
-            if isinstance(begin, Refused):
+            if isinstance(begin, ModuleRejected):
                 return begin
             begin(store)
         except _Exit as end:
-            return Exited(code=end.code)
+            return ModuleExited(code=end.code)
         except wasmtime.ExitTrap as end:
-            return Exited(code=end.code)
+            return ModuleExited(code=end.code)
         except wasmtime.Trap as trap:
-            return Trapped(words=_trap_words(trap))
+            return ModuleTrapped(words=_trap_words(trap))
         except wasmtime.WasmtimeError as error:
             return _refused(error)
-        return Exited(code=0)
+        return ModuleExited(code=0)
 
-    def _linked(self, store: "wasmtime.Store", order: RunOrder, modules: Sequence[Any]) -> "wasmtime.Func | Refused":
+    def _linked(
+        self, store: "wasmtime.Store", order: RunOrder, modules: Sequence[Any]
+    ) -> "wasmtime.Func | ModuleRejected":
         """The function to be called, once everything around it is there."""
         entry = modules[-1]
         wanted = next((each for each in entry.exports if each.name == order.entrypoint), None)
         if wanted is None or not isinstance(wanted.type, wasmtime.FuncType):
-            return Refused(words=f"it exports no function {order.entrypoint[:80]!r}")
+            return ModuleRejected(words=f"it exports no function {order.entrypoint[:80]!r}")
         if wanted.type.params or wanted.type.results:
-            return Refused(words=f"its function {order.entrypoint[:80]!r} takes or gives values, and may do neither")
+            return ModuleRejected(words=f"its {order.entrypoint[:80]!r} takes or gives values, and may do neither")
         for module, names in zip(modules[:-1], order.names[:-1], strict=True):
             instance = self._linker.instantiate(store, module)
             for name in names:
@@ -125,9 +127,9 @@ def _show(config: "wasmtime.WasiConfig", folder: Folder) -> None:
     config.preopen_dir(folder.path, folder.seen_as, folder.is_writable)
 
 
-def _refused(error: "wasmtime.WasmtimeError") -> Refused:
+def _refused(error: "wasmtime.WasmtimeError") -> ModuleRejected:
     words = " ".join(str(error).split())[:MAX_WORDS]
-    return Refused(words=words, wants_memory=any(each in words for each in _TOO_LARGE))
+    return ModuleRejected(words=words, wants_memory=any(each in words for each in _TOO_LARGE))
 
 
 def _trap_words(trap: "wasmtime.Trap") -> str:
