@@ -24,7 +24,9 @@ from benchmarks.process_meter import ProcessMeter
 from benchmarks.rig import Load, Rig, rig
 from benchmarks.running import end_on_sigterm, tell, warn_of_load
 
-ENGINES = ("noop", "process")
+ENGINES = ("noop", "process", "wasm")
+MODULE = "AGFzbQEAAAABBAFgAAADAgEABQMBAAEHEwIGbWVtb3J5AgAGX3N0YXJ0AAAKBAECAAs="
+"""One that does nothing."""
 WARM_UP = 300
 LOOK_SECONDS = 1.0
 
@@ -108,16 +110,22 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def job_of(engine: str) -> dict[str, Any]:
-    """`true` with its result, or nothing at all."""
+    """`true`, or a module that does nothing, with its result; or nothing at all."""
     if engine == "noop":
         return {"Type": "batch", "Tasks": [{"Name": "main", "Engine": {"Type": "noop"}}]}
-    task = {"Type": "process", "Params": {"Entrypoint": ["true"]}}
+    task: dict[str, Any] = {"Engine": {"Type": "process", "Params": {"Entrypoint": ["true"]}}}
+    if engine == "wasm":
+        inline = {"Type": "inline", "Params": {"URL": f"data:application/wasm;base64,{MODULE}"}}
+        task = {
+            "Engine": {"Type": "wasm", "Params": {"EntryModule": "/true.wasm"}},
+            "InputSources": [{"Source": inline, "Target": "/true.wasm"}],
+        }
     return {
         "Type": "batch",
         "Tasks": [
             {
                 "Name": "main",
-                "Engine": task,
+                **task,
                 "Publisher": {"Type": "s3managed"},
                 "Resources": {"CPU": "100m", "Memory": "16mb"},
             }
