@@ -1,8 +1,8 @@
 """What a module costs above its run: `python -m benchmarks.wasm [--runs N]`.
 
 The same module in turn: in a warm process that has the runtime and the compiled module, as little as wasmtime can do;
-and as a task of the engine wasm, whose node has compiled it before. Each has a store and folders of its own, a task also
-a process, a workspace and walls. Then a module that sleeps is stopped by its deadline. Prints one JSON object with
+and as a task of the engine wasm, whose node has compiled it before. Each has a store and folders of its own, a task
+also a process, a workspace and walls. Then a module that sleeps is stopped by its deadline. Prints one JSON object with
 medians in milliseconds. Jobs per second of a whole node: `python -m benchmarks.control_plane --engine wasm`.
 """
 
