@@ -7,8 +7,10 @@ from pathlib import Path
 from orchestrator.s3.bucket import Bucket
 from orchestrator.s3.multipart import Completed, UploadGone
 from shared.protocol.messages import (
+    BeginFiles,
     BeginUpload,
     CompleteUpload,
+    FilesRequest,
     GrantGiven,
     GrantRequest,
     IndexGrantGiven,
@@ -49,7 +51,7 @@ class Desk(ABC):
                 return PartsGiven(parts=await self.parts(request))
             case CompleteUpload():
                 return await self.complete(request)
-            case Registration() | InputsRequest() | StoreRequest():
+            case Registration() | InputsRequest() | StoreRequest() | BeginFiles() | FilesRequest():
                 raise ValueError("An upload asks for nothing else.")
 
     @abstractmethod

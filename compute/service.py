@@ -51,6 +51,7 @@ from compute.uplink.refusals import explain_refusals
 from compute.uplink.reports import ReportSender
 from compute.uplink.trust import certificate_of, in_the_clear, trust_of
 from compute.upload.grants import UploadRequests
+from compute.upload.plain import PlainUpload
 from compute.upload.put import upload_session
 from compute.upload.shared_limits import SharedLimits
 from compute.upload.upload import Upload
@@ -228,7 +229,8 @@ def _supervisor(
     inputs: Inputs,
 ) -> Supervisor:
     def new_upload(execution: Execution, workspace: Workspace, on_waiting: Callable[[str], None]) -> Upload:
-        return Upload(
+        kind = PlainUpload if execution.entry.assignment.is_plain else Upload
+        return kind(
             execution.id,
             workspace.result,
             workspace.root,
@@ -335,10 +337,12 @@ async def _uploading(config: Config) -> AsyncIterator[SharedLimits]:
             compressing=settings.threads,
             level=settings.level,
             limit_bytes=parse_bytes(settings.size_limit),
+            trust=trust,
         )
         try:
             yield uploading
         finally:
+            uploading.short.close()
             await finish(asyncio.to_thread(uploading.close), within=DRAIN_SECONDS)
 
 

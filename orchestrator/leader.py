@@ -72,7 +72,8 @@ class Leader:
 
     async def _lead(self) -> None:
         abandoned = AbandonedUploads(self._model, self._store, self._locations)
-        grants = Grants(self._model, self._store, self._locations, abandoned, self._audit)
+        most_files = self._config.publishers.types.s3managed.most_files
+        grants = Grants(self._model, self._store, self._locations, abandoned, self._audit, most_files=most_files)
         async with asyncio.TaskGroup() as group:
             steps = Steps(self._model, self._store)
             offers = self._offers = self._offers_in(group, grants, steps)

@@ -144,6 +144,16 @@ class NoResults(NotFound):
     """A job that has nothing to download."""
 
 
+class ResultIsPlain(InvalidInput):
+    """An archive is asked for, and the result is none."""
+
+    def __init__(self, execution: str) -> None:
+        super().__init__(
+            f"The result of execution {execution} is an object for each file (`Encoding: plain`), and no archive.",
+            hint="`tarpon job get` without --raw fetches it; `tarpon job files` lists it.",
+        )
+
+
 class Conflict(TarponError):
     """The present state forbids what was asked."""
 

@@ -2,7 +2,7 @@
 
     TarponError
     |- InvalidInput               the request itself is wrong; repeating it will not help
-    |  |- InvalidDocument, NotAFile, TooMuchChosen
+    |  |- InvalidDocument, NotAFile, TooMuchChosen, ResultIsPlain
     |  |- NothingToSend, CannotBeSent, FileUnreadable, TreeTooLarge
     |  '- OtherPython, ValueNotData
     |- NotFound                   what was asked for does not exist
@@ -19,7 +19,7 @@
     |  |  '- OrchestratorNotTrusted, ClientCertificateRefused, OneSideEncrypts
     |  '- NotAnOrchestrator, MessagingUnavailable, IssuerUnreachable, LogsCutOff, DownloadFailed, UploadFailed
     |- Damaged                    bytes are not what was promised
-    |  '- DigestMismatch, ArchiveDamaged, IndexDamaged, UnsafeArchive, ValueInvalid
+    |  '- DigestMismatch, ArchiveDamaged, IndexDamaged, ManifestDamaged, UnsafeArchive, ValueInvalid
     |- CallFailed                 a function raised an exception that is none of Python's own
     '- RemoteError                the orchestrator refused: `remote_code`, `message` and `hint` are its own
 
@@ -41,12 +41,14 @@ from shared.errors import (
     OrchestratorUnreachable,
     Refused,
     RemoteError,
+    ResultIsPlain,
     TarponError,
     Unavailable,
     UnsafeArchive,
 )
 from shared.extraction.archive_index import IndexDamaged
 from shared.extraction.block_reading import TooMuchChosen
+from shared.extraction.manifest_reading import ManifestDamaged
 from shared.extraction.room import NoSpaceForResult
 from tarpon.archive.links import NotAFile
 from tarpon.archive.selection import FileNotInResult
@@ -105,6 +107,7 @@ __all__ = [
     "KeyNotKnownThere",
     "KeyNotSent",
     "LogsCutOff",
+    "ManifestDamaged",
     "MessagingUnavailable",
     "NoResults",
     "NoSpaceForResult",
@@ -120,6 +123,7 @@ __all__ = [
     "PathNotFound",
     "Refused",
     "RemoteError",
+    "ResultIsPlain",
     "ResultsInTheWay",
     "ResultsNotMerged",
     "ResultsNotMixed",

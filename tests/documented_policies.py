@@ -13,10 +13,14 @@ ORCHESTRATOR = {"AWS": "arn:aws:iam::000000000000:user/orchestrator"}
 IN_FORCE_SECONDS = 20.0
 
 
-def give_rights(server: S3Service, bucket: str, file: str, *, prefix: str = "results") -> None:
-    """Those of this file, and no others; returns when they are in force."""
-    text = (ROOT / "deploy" / file).read_text(encoding="utf-8")
-    statements = json.loads(text.replace("my-result-bucket", bucket).replace("tarpon/*", f"{prefix}/*"))["Statement"]
+def give_rights(server: S3Service, bucket: str, *files: str, prefix: str = "results") -> None:
+    """Those of these files, and no others; returns when they are in force."""
+    text, statements = "", list[dict[str, Any]]()
+    for file in files:
+        of_file = (ROOT / "deploy" / file).read_text(encoding="utf-8")
+        text += of_file
+        written = of_file.replace("my-result-bucket", bucket).replace("tarpon/*", f"{prefix}/*")
+        statements += json.loads(written)["Statement"]
     policy = {"Version": "2012-10-17", "Statement": [each | {"Principal": ORCHESTRATOR} for each in statements]}
     server.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
     client, is_of_listing = server.client(server.orchestrator), "ListBucket" in text
@@ -28,7 +32,7 @@ def give_rights(server: S3Service, bucket: str, file: str, *, prefix: str = "res
             return False
         return True
 
-    wait_until(in_force, within=IN_FORCE_SECONDS, what=f"{file} is in force")
+    wait_until(in_force, within=IN_FORCE_SECONDS, what=f"{files} are in force")
 
 
 def _ask(client: Any, bucket: str, prefix: str, *, lists: bool) -> None:

@@ -28,6 +28,8 @@ class Kind(StrEnum):
     """What a request is about."""
 
     ARCHIVE = "archive"
+    """Also the manifest of a plain result."""
+    FILE = "file"
     INDEX = "index"
     RECORD = "record"
     PART = "part"
@@ -292,8 +294,10 @@ def _seen(request: web.BaseRequest) -> Seen:
             seen.kind = Kind.INDEX
         case "PUT" if request.path.endswith(".result.json"):
             seen.kind = Kind.RECORD
-        case "PUT" if request.path.endswith(".tar.gz"):
+        case "PUT" if request.path.endswith((".tar.gz", ".manifest.json.gz")):
             seen.kind = Kind.ARCHIVE
+        case "PUT" if "content-md5" in query.get("X-Amz-SignedHeaders", ""):
+            seen.kind = Kind.FILE
         case "POST" if "uploads" in query:
             seen.kind = Kind.BEGIN
         case "POST" if "uploadId" in query:

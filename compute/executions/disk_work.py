@@ -90,7 +90,7 @@ class DiskWork:
         warned = replace(self.entry, warnings=warnings, left_out_count=gathered.left_out_count)
         ended = moved(warned, Phase.ENDED, fact)
         self._put(ended)
-        if ended.publishes:
+        if ended.publishes and not ended.assignment.is_plain:
             contents = self._workspace.contents(*ended.ended, ended.assignment.task)
             self.packed = self._pack(self._workspace, contents.read(files) if files else contents)
         self.entry = ended

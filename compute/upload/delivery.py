@@ -13,7 +13,7 @@ import aiohttp
 
 from compute.upload.grants import Urls
 from compute.upload.meter import UploadMeter
-from compute.upload.put import NotAnswered, Stored, put
+from compute.upload.put import Content, NotAnswered, Stored, put
 from shared.ids import ExecutionId
 from shared.jobs.quantities import format_bytes
 from shared.protocol.s3_errors import S3Failure, UploadAction, action_for, may_be_of_keys
@@ -136,7 +136,7 @@ class Delivery:
     def __init__(
         self,
         execution_id: ExecutionId,
-        content: memoryview,
+        content: Content,
         md5: bytes,
         urls: Urls,
         *,

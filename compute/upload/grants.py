@@ -6,15 +6,20 @@ parts, some at a time.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from shared.errors import GrantRefused, NotReady, Unavailable
 from shared.ids import ExecutionId
 from shared.messaging.transport import Connection
 from shared.protocol.messages import (
+    BeginFiles,
     BeginUpload,
     CompleteUpload,
+    FilesBegun,
+    FilesGiven,
+    FilesRequest,
+    FileToSend,
     GrantGiven,
     GrantRequest,
     IndexGrantGiven,
@@ -33,6 +38,7 @@ from shared.protocol.messages import (
     node_request_answers,
 )
 from shared.protocol.nodes.inputs import InputsRequest
+from shared.protocol.results.file_urls import file_urls
 from shared.protocol.signed_url import CHECKSUM_HEADER, Grant
 from shared.runtime.backoff import Backoff
 
@@ -135,6 +141,25 @@ class ExecutionGrants:
     def index(self) -> Urls:
         """Of the index beside the archive."""
         return _IndexUrls(self)
+
+    async def begin_files(self) -> FilesBegun:
+        """Tell that an object for each file comes; what may come."""
+        _, answer = await self._answer(BeginFiles(execution_id=self._execution_id))
+        match answer:
+            case FilesBegun():
+                return answer
+            case _:
+                raise _misunderstood(answer)
+
+    async def files(self, files: Sequence[FileToSend], s3_code: str = "") -> list[Grant]:
+        """The right to PUT each of these files, of which there are at most MAX_FILES."""
+        request = FilesRequest(execution_id=self._execution_id, files=tuple(files), s3_code=s3_code)
+        asked_at, answer = await self._answer(request)
+        match answer:
+            case FilesGiven(signatures=signatures) if len(signatures) == len(files):
+                return [Grant(url, received_at=asked_at) for url in file_urls(files, answer)]
+            case _:
+                raise _misunderstood(answer)
 
     async def begin_upload(self, lost: str = "") -> tuple[str, bool]:
         """The id of an upload in parts: of the one begun before, unless that is `lost`. Whether it has checksums."""
@@ -242,6 +267,19 @@ class _IndexUrls:
 
     async def renew(self, s3_code: str = "") -> Grant:
         self.current = await self._grants._index(s3_code)  # noqa: SLF001  # one class in two views
+        return self.current
+
+
+class FileUrls:
+    """Of one file."""
+
+    def __init__(self, grants: ExecutionGrants, file: FileToSend, first: Grant) -> None:
+        self.current: Grant | None = first
+        self._grants = grants
+        self._file = file
+
+    async def renew(self, s3_code: str = "") -> Grant:
+        (self.current,) = await self._grants.files([self._file], s3_code)
         return self.current
 
 

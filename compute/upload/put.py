@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
+from typing import Protocol
 
 import aiohttp
 import msgspec
@@ -36,10 +37,22 @@ class Stored(msgspec.Struct, frozen=True):
     etag: str
 
 
+class Pieces(Protocol):
+    """Bytes that are not in memory."""
+
+    def __len__(self) -> int: ...
+
+    async def piece(self, start: int, end: int) -> memoryview:
+        """Those from `start` up to `end`, or up to where all end. Raises OSError."""
+
+
+Content = memoryview | Pieces
+
+
 class PartBody:
     """The body of one PUT, in slices. Iterating again starts again, which a retry below us may do."""
 
-    def __init__(self, content: memoryview, deadline: asyncio.Timeout, idle_seconds: float) -> None:
+    def __init__(self, content: Content, deadline: asyncio.Timeout, idle_seconds: float) -> None:
         self.sent_bytes = 0
         self._content = content
         self._deadline = deadline
@@ -48,7 +61,12 @@ class PartBody:
     async def __aiter__(self) -> AsyncIterator[memoryview]:
         self.sent_bytes = 0
         while self.sent_bytes < len(self._content):
-            piece = self._content[self.sent_bytes : self.sent_bytes + SLICE_BYTES]
+            end = self.sent_bytes + SLICE_BYTES
+            content = self._content
+            if isinstance(content, memoryview):
+                piece = content[self.sent_bytes : end]
+            else:
+                piece = await content.piece(self.sent_bytes, end)
             self._deadline.reschedule(asyncio.get_running_loop().time() + self._idle_seconds)
             yield piece
             self.sent_bytes += len(piece)
@@ -75,7 +93,7 @@ def _new_socket(address: aiohttp.AddrInfoType) -> socket.socket:
 async def put(
     http: aiohttp.ClientSession,
     url: SignedUrl,
-    content: memoryview,
+    content: Content,
     *,
     content_md5: str = "",
     idle_seconds: float = IDLE_SECONDS,
@@ -87,7 +105,8 @@ async def put(
     signed with a checksum.
     """
     # With a length, aiohttp never sends a chunked body, which AWS refuses.
-    headers = url.headers | {"Content-Length": str(len(content))}
+    headers = {name: value for name, value in url.headers.items() if name != "content-length"}
+    headers["Content-Length"] = str(len(content))
     if content_md5:
         headers["Content-MD5"] = content_md5
     loop = asyncio.get_running_loop()

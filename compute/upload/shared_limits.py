@@ -1,6 +1,7 @@
 """Limits that all uploads of a node share: connections, threads, the measured pace, memory for parts."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
@@ -12,10 +13,12 @@ from compute.archive.part_size import PART_BYTES
 from compute.archive.small import SmallArchives
 from compute.archive.stream import ArchiveThreads
 from compute.upload.delivery import FIRST_PAUSE_SECONDS, Pace, Trouble, UploadTotals
+from shared.web.short_requests import ShortRequests
 
 UPLOADS_AT_ONCE = 8
 SMALL_AT_ONCE = 32
 """Of results that are packed already. They have a queue of their own, so that none waits behind large ones."""
+FILES_AT_ONCE = 48
 PARTS_IN_MEMORY = 10
 RESULT_LIMIT_BYTES = 1 << 40
 
@@ -24,7 +27,7 @@ class SharedLimits:
     """`compressing` threads, 0 for one of each CPU; `level` is ISA-L's. `close()` blocks until the threads have ended.
 
     With `adapts` it is the fastest, and what waits for the link is made smaller. A result that is larger than
-    `limit_bytes` when it is packed is refused.
+    `limit_bytes` when it is packed is refused. `trust` is as of an upload_session.
     """
 
     def __init__(
@@ -37,8 +40,11 @@ class SharedLimits:
         part_bytes: int = PART_BYTES,
         limit_bytes: int = RESULT_LIMIT_BYTES,
         first_pause_seconds: float = FIRST_PAUSE_SECONDS,
+        trust: ssl.SSLContext | None = None,
     ) -> None:
         self.http = http
+        self.short = ShortRequests(trust, at_once=FILES_AT_ONCE)
+        """For files of plain results: many small ones."""
         self.pace = Pace()
         self.totals = UploadTotals()
         self.threads = ArchiveThreads(at_once=UPLOADS_AT_ONCE, compressing=compressing, level=level)

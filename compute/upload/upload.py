@@ -25,7 +25,7 @@ from compute.upload.grants import ExecutionGrants, UploadIsLost, Urls
 from compute.upload.journal import UploadJournal
 from compute.upload.meter import TOLD_AFTER_SECONDS, UploadMeter
 from compute.upload.multipart import MultipartUpload, PartRefused, TooLarge
-from compute.upload.put import Stored
+from compute.upload.put import Content, Stored
 from compute.upload.shared_limits import SharedLimits
 from shared.errors import GrantRefused
 from shared.ids import ExecutionId
@@ -135,9 +135,9 @@ class Upload:
                     await pauses.pause()
         except PartRefused as refusal:
             return NotSent(reason=FailureReason.PUBLISH_REFUSED, detail=f"S3 refused the result: {refusal}")
-        except TooLarge:
+        except TooLarge as error:
             limit = format_bytes(self._uploading.limit_bytes)
-            detail = f"The packed result is larger than this node's limit of {limit} for one result."
+            detail = str(error) or f"The result is larger than this node's limit of {limit} for one result."
             return NotSent(reason=FailureReason.RESULT_TOO_LARGE, detail=detail)
         except NotWhole as lack:
             return NotSent(reason=FailureReason.RESULT_NOT_WHOLE, detail=str(lack))
@@ -278,11 +278,11 @@ class Upload:
         _log.warning(told, self._execution_id, why, extra=about(execution=self._execution_id))
         return 0, ""
 
-    async def _deliver_metered(self, content: memoryview, md5: bytes, urls: Urls) -> Stored | S3Failure:
+    async def _deliver_metered(self, content: Content, md5: bytes, urls: Urls) -> Stored | S3Failure:
         return await self._deliver(content, md5, urls, self.meter)
 
     async def _deliver(
-        self, content: memoryview, md5: bytes, urls: Urls, meter: UploadMeter | None = None
+        self, content: Content, md5: bytes, urls: Urls, meter: UploadMeter | None = None
     ) -> Stored | S3Failure:
         shared = self._uploading
         delivery = Delivery(

@@ -10,7 +10,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from orchestrator.api.access.auditing import source_of, tell
-from orchestrator.api.bodies import answer, query_of
+from orchestrator.api.bodies import answer, body_of, query_of
 from orchestrator.api.event_stream import stream_events
 from orchestrator.api.paging import BY_NUMBER, MAX_PAGE, Window, page, sort_key, window_of
 from orchestrator.api.part_ranges import part_ranges
@@ -20,6 +20,7 @@ from orchestrator.assembly import Assembly
 from orchestrator.jobs import views
 from orchestrator.jobs.history import HistoryFilter, execution_of, is_open, moment, selected
 from orchestrator.jobs.part_states import part_states
+from orchestrator.jobs.result_files import file_urls
 from orchestrator.jobs.results import results, results_signed
 from orchestrator.jobs.versions import version_of, version_view, version_views
 from orchestrator.nodes.upload_progress import upload_of
@@ -28,6 +29,7 @@ from orchestrator.state.job_entry import JobEntry
 from shared.jobs.spec import JobView
 from shared.protocol import rest, subjects
 from shared.protocol.capabilities import READ_JOB
+from shared.protocol.jobs.rest_files import ResultFilesRequest, ResultFilesResponse
 from shared.protocol.jobs.rest_parts import PartsResponse
 from shared.protocol.jobs.rest_waits import WaitsResponse
 from shared.protocol.rest import ExecutionView, HistoryItem, Page
@@ -99,6 +101,17 @@ class JobDetailRoutes:
                 Page[rest.ResultItem],
                 ResultsQuery,
                 needs=READ_JOB,
+            ),
+            Route(
+                "POST",
+                f"{one}/results/files",
+                self.get_result_files,
+                "Freshly signed URLs of files of a result that is an object for each file.",
+                ResultFilesResponse,
+                InNamespace,
+                ResultFilesRequest,
+                needs=READ_JOB,
+                reads=True,
             ),
             Route(
                 "GET",
@@ -236,6 +249,15 @@ class JobDetailRoutes:
         who = principal_of(request)
         await self._audit.record(*results_signed(entry, found, who.kind, who.name, source_of(request)))
         return answer(Page(items=found))
+
+    async def get_result_files(self, request: web.Request) -> web.Response:
+        entry, (asked, _) = self.entry(request), await body_of(request, ResultFilesRequest)
+        who = principal_of(request)
+        given, told = await file_urls(
+            entry, self._locations, asked, kind=who.kind, who=who.name, source=source_of(request)
+        )
+        await self._audit.record(*told)
+        return answer(given)
 
     async def get_waits(self, request: web.Request) -> web.Response:
         entry, query = self.entry(request), query_of(request, WaitsQuery)

@@ -20,7 +20,7 @@ from orchestrator.service import opened_locations
 from shared.errors import StorageUnavailable
 from shared.ids import JobId
 from shared.protocol import subjects
-from shared.protocol.objects import archive_of, is_of_results
+from shared.protocol.objects import archive_of, is_of_results, manifests_above
 from shared.runtime.aio import pipelined
 from shared.settings.config import Config
 
@@ -109,7 +109,7 @@ class _Comparison:
                     if place in by_place:
                         seen.add(place)
                         self._compare(by_place[place], each.etag.strip('"'), each.size)
-                    elif current.location.at(archive_of(each.key)) not in may_be and is_of_results(each.key):
+                    elif is_of_results(each.key) and not any(at in may_be for at in _may_belong_to(current, each.key)):
                         self.suspects.append(("ObjectUnknown", each.key))
         except ListForbidden as error:
             self._left_out.append(f"Objects that no record leads to: {error.message} {error.hint}")
@@ -142,7 +142,7 @@ class _Comparison:
         current = self._locations.current
         for kind, key in self.suspects:
             if kind == "ObjectUnknown":
-                stays = current is None or current.location.at(archive_of(key)) not in may_be
+                stays = current is None or not any(at in may_be for at in _may_belong_to(current, key))
             elif kind in _ABOUT_OBJECTS:
                 stays = now.get(key) == self._records[key]
             else:
@@ -184,3 +184,9 @@ def _of_job(key: str, job: Known, records: Mapping[str, Known]) -> Iterator[tupl
         yield "NameOfOther", key
     if job.version > 1 and subjects.spec_record(JobId(job.job), job.version) not in records:
         yield "SpecificationMissing", key
+
+
+def _may_belong_to(bucket: Bucket, key: str) -> Iterator[Location]:
+    """Where the results are of which this object may be one, or lie beside one."""
+    yield bucket.location.at(archive_of(key))
+    yield from map(bucket.location.at, manifests_above(key))

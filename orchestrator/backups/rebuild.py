@@ -22,7 +22,7 @@ from orchestrator.storage.record_dump import DumpedRecord
 from orchestrator.storage.record_refill import Refill
 from orchestrator.storage.wall_clock import now_ns
 from shared.errors import InvalidInput
-from shared.protocol.objects import is_record_key, record_key
+from shared.protocol.objects import is_record_key, record_key, root_of
 from shared.runtime.aio import pipelined
 from shared.settings.config import Config
 
@@ -113,9 +113,9 @@ class _Reading:
 
     async def jobs(self, bucket: Bucket) -> AsyncIterator[list[ResultRecord]]:
         """What counts, of one job at a time: S3 lists keys in their order, so that those of a job come together."""
-        of_job: list[str] = []
+        of_job, root = list[str](), root_of(bucket.location.key)
         async for page in listed(bucket):
-            for key in (each.key for each in page if is_record_key(each.key)):
+            for key in (each.key for each in page if is_record_key(each.key, root)):
                 if of_job and _folder(of_job[0]) != _folder(key):
                     if found := await self._read_all(bucket, of_job):
                         yield found

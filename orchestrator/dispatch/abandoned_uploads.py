@@ -1,5 +1,7 @@
 """Abandoned uploads in parts: no result came of them, so they are aborted and their parts not paid for.
 
+So are the objects of a plain result that never became whole: these are one upload, of an id of ours.
+
 Which these are follows from the records, where each stays until it is aborted, so that the next leader goes on. The
 documented least policy does not allow it (s3:AbortMultipartUpload). Then a life-cycle rule of the bucket does the same
 after some days; until it is allowed the uploads are listed, and it is tried with one of them now and then.
@@ -14,13 +16,16 @@ import msgspec
 from msgspec.structs import replace
 
 from orchestrator.rules.location import Location
+from orchestrator.s3.deletion import DeletionRefused
 from orchestrator.s3.locations import Locations
 from orchestrator.s3.multipart import S3_CODE
+from orchestrator.s3.plain_objects import delete_unfinished
 from orchestrator.state.model import Model
 from orchestrator.storage import changes
 from orchestrator.storage.store import Store
 from shared.errors import MessagingUnavailable, StorageUnavailable
 from shared.ids import ExecutionId
+from shared.protocol.objects import is_plain
 from shared.runtime.aio import pipelined
 
 _log = logging.getLogger(__name__)
@@ -107,10 +112,11 @@ class AbandonedUploads:
     async def _abort(self, upload: AbandonedUpload) -> None:
         if upload.bucket in self._left_alone:
             return
+        key = upload.location.key
         try:
             bucket = await self._locations.bucket_of(upload.location)
-            await bucket.abort_multipart(upload.location.key, upload.id)
-        except StorageUnavailable as error:
+            await (delete_unfinished(bucket, key) if is_plain(key) else bucket.abort_multipart(key, upload.id))
+        except (StorageUnavailable, DeletionRefused) as error:
             self._leave_alone(upload, error)
             return
         times, _ = self._aborted.get(upload.id, (0, 0.0))
@@ -119,14 +125,16 @@ class AbandonedUploads:
             self._unrecorded.pop(upload.id, None)
             self._aborted.pop(upload.id, None)
 
-    def _leave_alone(self, upload: AbandonedUpload, error: StorageUnavailable) -> None:
-        is_refused = error.details.get(S3_CODE) in REFUSALS
+    def _leave_alone(self, upload: AbandonedUpload, error: StorageUnavailable | DeletionRefused) -> None:
+        is_refused = isinstance(error, DeletionRefused) or error.details.get(S3_CODE) in REFUSALS
         if upload.bucket not in self._left_alone:
             told = "%d unfinished uploads cannot be aborted, such as that of %s: %s%s"
-            hint = (
-                " Allow s3:AbortMultipartUpload, or let a life-cycle rule of the bucket remove unfinished uploads."
-                " `tarpon agent uploads` lists them."
+            cure = (
+                "s3:DeleteObject and s3:ListBucket"
+                if is_plain(upload.location.key)
+                else "s3:AbortMultipartUpload, or let a life-cycle rule of the bucket remove unfinished uploads"
             )
+            hint = f" Allow {cure}. `tarpon agent uploads` lists them."
             count = len(self._model.endings.uploads) + len(self._unrecorded)
             level = logging.WARNING if is_refused else logging.INFO
             _log.log(level, told, count, upload.location.key, error.message, hint if is_refused else "")

@@ -37,6 +37,7 @@ from shared.protocol.messages import (
     Register,
     Rejected,
 )
+from shared.protocol.objects import is_plain
 from shared.runtime.aio import begin, pipelined
 from shared.runtime.backoff import Backoff
 from shared.runtime.log_lines import about
@@ -264,6 +265,7 @@ class Offers:
             archive=await self._grants.archive(record.location) if record.location else None,
             traceparent=self._traces.traceparent(record),
             secrets=self._sealed(record, job),
+            is_plain=record.location is not None and is_plain(record.location.key),
         )
 
     def _sealed(self, record: ExecutionRecord, job: Job) -> bytes:

@@ -8,6 +8,7 @@ and have another begun; three are open at most, so that each is in the record un
 import asyncio
 import re
 from collections.abc import Iterator
+from urllib.parse import unquote_to_bytes
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -27,8 +28,13 @@ from orchestrator.storage.store import Store
 from shared.errors import GrantRefused, RevisionConflict, StorageUnavailable
 from shared.ids import ExecutionId, NodeId
 from shared.protocol.messages import (
+    BeginFiles,
     BeginUpload,
     CompleteUpload,
+    FilesBegun,
+    FilesGiven,
+    FilesRequest,
+    FileToSend,
     GrantGiven,
     GrantRequest,
     IndexGrantGiven,
@@ -42,7 +48,10 @@ from shared.protocol.messages import (
     UploadLost,
     UploadRequest,
 )
-from shared.protocol.objects import index_key
+from shared.protocol.objects import index_key, is_plain, plain_folder
+from shared.protocol.results.content_manifest import MOST_FILES, MOST_PUT_BYTES
+from shared.protocol.results.file_urls import file_urls
+from shared.protocol.results.object_names import MAX_KEY_BYTES, object_name
 from shared.protocol.s3_errors import is_of_keys
 from shared.protocol.signed_url import SignedUrl
 
@@ -52,6 +61,7 @@ MAX_PARTS = 10_000
 MAX_URLS = 64
 """In one answer, which has to fit into a message."""
 MAX_ETAG_CHARACTERS = 100
+_MD5 = re.compile(r"[0-9A-Za-z+/]{22}==")
 _CRC32 = re.compile(r"[0-9A-Za-z+/]{6}==")
 MOST_OPEN = 3
 """How many uploads of one execution may be open: the one that goes on, and others that were given up for lost."""
@@ -75,11 +85,22 @@ class TooManyUploads(GrantRefused):
 
 
 class Grants:
-    """Gives rights to PUT archives, their parts and their indexes, each for one object."""
+    """Gives rights to PUT archives, their parts and their indexes, or files, each for one object.
+
+    A plain result may have `most_files`.
+    """
 
     def __init__(
-        self, model: Model, store: Store, locations: Locations, abandoned: AbandonedUploads, audit: Audit
+        self,
+        model: Model,
+        store: Store,
+        locations: Locations,
+        abandoned: AbandonedUploads,
+        audit: Audit,
+        *,
+        most_files: int = MOST_FILES,
     ) -> None:
+        self._most_files = most_files
         self._audit = audit
         self._model = model
         self._store = store
@@ -115,6 +136,10 @@ class Grants:
         return answer
 
     async def _answered(self, record: ExecutionRecord, location: Location, request: UploadRequest) -> UploadAnswer:
+        if not isinstance(request, GrantRequest) and is_plain(location.key) != isinstance(
+            request, BeginFiles | FilesRequest
+        ):
+            raise GrantRefused(f"The result of execution {record.id} is published in another way.")
         match request:
             case GrantRequest(s3_code=code):
                 await self._vouch(location, code)
@@ -128,6 +153,12 @@ class Grants:
                 return await self._parts(record, location, request)
             case CompleteUpload():
                 return await self._complete(record, location, request)
+            case BeginFiles():
+                await self._begin_files(record)
+                room = MAX_KEY_BYTES - len(plain_folder(location.key).encode())
+                return FilesBegun(most_files=self._most_files, most_key_bytes=room)
+            case FilesRequest():
+                return await self._files(record, location, request)
 
     def signed_archive(self, record: ExecutionRecord, url: SignedUrl) -> AuditEvent:
         """What the audit log tells of the right to PUT an archive, which it has to hold before the node has it."""
@@ -145,6 +176,17 @@ class Grants:
             case IndexGrantGiven(index=index):
                 below = index_key(location.key)
                 yield signed_for_node(record, location, index, operation="index", namespace=namespace, key=below)
+            case FilesGiven(signatures=files) as given if isinstance(request, FilesRequest):
+                first = file_urls(request.files[:1], msgspec.structs.replace(given, signatures=files[:1]))[0]
+                yield signed_for_node(
+                    record,
+                    location,
+                    first,
+                    operation="files",
+                    namespace=namespace,
+                    key=f"{plain_folder(location.key)}{request.files[0].key}",
+                    count=len(files),
+                )
             case PartsGiven(parts=parts) if parts:
                 yield signed_for_node(
                     record,
@@ -207,6 +249,23 @@ class Grants:
                 self._abandoned.add(location, begun.upload_id)
                 raise
             return begun
+
+    async def _begin_files(self, before: ExecutionRecord) -> None:
+        """That there may be objects is known before there is a URL for one. They are one upload, of an id of ours."""
+        async with self._beginning.setdefault(before.id, asyncio.Lock()):
+            record = self._model.execution(before.id) or before
+            if record.upload_id != _files_of(record):
+                await self._keep(record, UploadBegun(upload_id=_files_of(record)), "")
+
+    async def _files(self, record: ExecutionRecord, location: Location, request: FilesRequest) -> FilesGiven:
+        await self._vouch(location, request.s3_code)
+        if record.upload_id != _files_of(record):
+            raise GrantRefused(f"That files of execution {record.id} come was not told.")
+        folder = plain_folder(location.key)
+        for file in request.files:
+            if not _may_be_file(folder, file):
+                raise GrantRefused("A file that is to be sent makes no sense, by its key, size or digest.")
+        return await (await self._locations.bucket_of(location)).sign_files(folder, request.files)
 
     async def _make_room(self, record: ExecutionRecord, location: Location) -> str:
         """The oldest upload that was given up, which is aborted if there would be too many. Raises TooManyUploads."""
@@ -303,6 +362,21 @@ class Grants:
         if record is not None and record.upload_id not in record.left_uploads:
             left = (*record.left_uploads, record.upload_id)
             await self._store.update(record.key, msgspec.structs.replace(record, left_uploads=left))
+
+
+def _files_of(record: ExecutionRecord) -> str:
+    return f"files-{record.id}"
+
+
+def _may_be_file(folder: str, file: FileToSend) -> bool:
+    """What becomes a key and headers."""
+    try:
+        is_name = object_name(unquote_to_bytes(file.key)) == file.key
+        key_bytes = len(f"{folder}{file.key}".encode())
+    except ValueError:
+        return False
+    is_digest = _MD5.fullmatch(file.md5) is not None
+    return is_name and is_digest and key_bytes <= MAX_KEY_BYTES and file.size <= MOST_PUT_BYTES
 
 
 def _checked(crc32: tuple[str, ...]) -> tuple[str, ...]:

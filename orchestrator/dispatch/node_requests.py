@@ -31,8 +31,10 @@ from shared.messaging.transport import Connection, Received
 from shared.protocol import messages, subjects
 from shared.protocol.messages import (
     PROTOCOL,
+    BeginFiles,
     BeginUpload,
     CompleteUpload,
+    FilesRequest,
     GrantRequest,
     IndexGrantRequest,
     NodeRequestAnswer,
@@ -143,7 +145,15 @@ class NodeRequests:
                     )
                 await self._know(request.held)
                 return await self._register(sender, request)
-            case GrantRequest() | IndexGrantRequest() | BeginUpload() | PartsRequest() | CompleteUpload():
+            case (
+                GrantRequest()
+                | IndexGrantRequest()
+                | BeginUpload()
+                | PartsRequest()
+                | CompleteUpload()
+                | BeginFiles()
+                | FilesRequest()
+            ):
                 await self._know((request.execution_id,))
                 return await self._grants.answer(sender, request)
             case InputsRequest():

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 
 from orchestrator.admission.budgets import LEAST_DELAY_SECONDS, Traffic
 from orchestrator.dispatch.commands import Commands
+from orchestrator.dispatch.plain_results import PlainResults
 from orchestrator.dispatch.second_opinion import asks_others
 from orchestrator.dispatch.steps import Steps
 from orchestrator.dispatch.turns import Turns
@@ -55,6 +56,7 @@ from shared.protocol.messages import (
     TaskEnded,
     UnknownMessage,
 )
+from shared.protocol.objects import is_plain
 from shared.runtime.aio import pipelined, raising_cancellation
 from shared.runtime.log_lines import about
 
@@ -111,6 +113,7 @@ class ReportIntake:
         self._steps = steps
         self._locations = locations
         self._commands = commands
+        self._plain = PlainResults()
         self._measures = measures
         self._budgets = nodes.budgets
         self._leads = leads
@@ -336,7 +339,10 @@ class ReportIntake:
             facts = await bucket.head(key)  # with keys that have just proved right
         if isinstance(facts, Absent):
             return NotVerified()
-        if matches(facts, fact.size_bytes, fact.md5) is Verdict.MISMATCH:
+        verdict = matches(facts, fact.size_bytes, fact.md5)
+        if verdict is not Verdict.MISMATCH and is_plain(key):
+            verdict = await self._plain.verdict(record, bucket, fact, has_digests=verdict is Verdict.VERIFIED)
+        if verdict is Verdict.MISMATCH:
             is_left = bool(record.upload_id) and record.upload_id in record.left_uploads  # by the end of its parts
             return NotVerified(in_the_way=fact.was_there or is_left)
         kept = fact.told() | {"md5": ""}  # S3's own word, which has just been compared with it, is kept instead

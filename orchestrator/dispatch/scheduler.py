@@ -40,6 +40,7 @@ from orchestrator.telemetry.measures import Measures
 from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
+from shared.jobs.publisher_params import is_plain
 from shared.jobs.rules import MANAGED, capacity_of
 from shared.jobs.states import DesiredState, ExecutionState, FailureReason
 from shared.runtime.aio import pipelined
@@ -59,7 +60,10 @@ EXPLAINED_AT_ONCE = 256
 
 
 class Scheduler:
-    """`locate` says where a result of this execution goes; `unreachable` which publishers which nodes cannot use."""
+    """`locate` says where a result of this execution goes, which may be plain.
+
+    `unreachable` says which publishers which nodes cannot use.
+    """
 
     def __init__(
         self,
@@ -69,7 +73,7 @@ class Scheduler:
         offers: Offers,
         steps: Steps,
         *,
-        locate: Callable[[str, JobId, ExecutionId], Location],
+        locate: Callable[[str, JobId, ExecutionId, bool], Location],
         unreachable: Callable[[], dict[NodeId, dict[str, str]]],
         publish_seconds: float,
         silence: SilenceLimits,
@@ -285,8 +289,9 @@ class Scheduler:
         if entry is None:  # it was stopped and deleted meanwhile
             return
         spec = entry.specs[placement.version]
-        managed = spec.task.publisher.type.lower() == MANAGED
-        location = self._locate(spec.namespace, placement.job_id, execution) if managed else None
+        location, publisher = None, spec.task.publisher
+        if publisher.type.lower() == MANAGED:
+            location = self._locate(spec.namespace, placement.job_id, execution, is_plain(publisher))
         now = now_ns()
         step = placed(execution, placement, location, incarnation=incarnation, now=now)
         self._model.backlog.unexplain(placement.job_id)  # before it is known that others have to wait for this one

@@ -17,9 +17,13 @@ from shared.ids import JobId
 from shared.jobs.inputs.kinds import ResultInputParams, kind_of, read_params
 from shared.jobs.needs import needs_of
 from shared.jobs.partition_names import partition_name
+from shared.jobs.publisher_params import is_plain
 from shared.jobs.rules import MANAGED
 from shared.jobs.spec import Job, SpecConfig
 from shared.jobs.states import JobState
+from shared.protocol.objects import is_plain as is_plain_key
+
+_NO_ARCHIVE = "it is an object for each file (`Encoding: plain`), which is no input; leave Encoding out there"
 
 QUOTE = '"'
 _NONE: Mapping[JobId, Job] = {}
@@ -70,6 +74,8 @@ def _check(model: Model, need: PinnedNeed, together: Mapping[JobId, Job]) -> Non
     spec = together.get(need.job) or (entry.specs.get(need.version) if entry is not None else None)
     if spec is not None and spec.task.publisher.type.lower() != MANAGED:
         raise InputResultMissing(need.called, "it publishes none")
+    if spec is not None and is_plain(spec.task.publisher):
+        raise InputResultMissing(need.called, _NO_ARCHIVE)
     if entry is None or need.job in together:
         return
     records = results_of_parts(entry, need.version)
@@ -99,6 +105,8 @@ class ResultArchives:
         records = results_of_parts(entry, frozen.job_version)
         if any(each.result_deleted for each in records):
             raise InputResultGone(entry.job.name, "it was deleted from the bucket")
+        if any(each.location is not None and is_plain_key(each.location.key) for each in records):
+            raise InputResultGone(entry.job.name, _NO_ARCHIVE)
         if len(records) < count:
             raise InputResultGone(entry.job.name, "not all of its parts have one")
         members = _params(source).paths

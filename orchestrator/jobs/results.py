@@ -17,9 +17,10 @@ from orchestrator.s3.signed_events import place, signed_for_reader
 from orchestrator.state.model import JobEntry
 from orchestrator.storage.wall_clock import instant
 from shared.errors import NoResults, NotFound, StorageUnavailable
+from shared.jobs.publisher_params import GZIP, PLAIN
 from shared.jobs.states import ExecutionState
 from shared.protocol import rest
-from shared.protocol.objects import index_key
+from shared.protocol.objects import index_key, is_plain
 from shared.protocol.published_facts import shown
 from shared.protocol.rest import ResultItem
 
@@ -56,11 +57,7 @@ async def results(
     if done and (deleted := max(each.result_deleted for each in done)):
         done = [each for each in done if not each.result_deleted]
         if not done:
-            at = instant(deleted).isoformat(" ", "seconds")
-            raise NoResults(
-                f"The results of job {entry.job.id} were deleted from the bucket at {at}.",
-                hint="How long results are kept says Publishers.Types.S3Managed.Retention. Run the job again.",
-            )
+            raise _deleted(entry, deleted)
     done = [each for each in done if each.partition > after][:most]
     if refused:
         locations.doubt_credentials()
@@ -116,6 +113,21 @@ def _as_result(record: ExecutionRecord) -> tuple[bool, int]:
     return record.state is ExecutionState.COMPLETED, record.attempt
 
 
+def result_of(entry: JobEntry, execution: str) -> ExecutionRecord:
+    """The execution of this id, whose result is in the bucket. Raises NotFound, NoResults."""
+    record = _chosen(entry, execution, 0)
+    if record.result_deleted:
+        raise _deleted(entry, record.result_deleted)
+    return record
+
+
+def _deleted(entry: JobEntry, at: int) -> NoResults:
+    return NoResults(
+        f"The results of job {entry.job.id} were deleted from the bucket at {instant(at).isoformat(' ', 'seconds')}.",
+        hint="How long results are kept says Publishers.Types.S3Managed.Retention. Run the job again.",
+    )
+
+
 def _chosen(entry: JobEntry, text: str, version: int) -> ExecutionRecord:
     executions = entry.with_kept(version_of(entry, version)) if version else entry.executions.values()
     found = named_execution(executions, text)
@@ -141,7 +153,8 @@ async def _item(record: ExecutionRecord, locations: Locations, name: str) -> Res
     assert record.result is not None
     now = datetime.now(UTC)
     bucket, key = await locations.bucket_of(record.location), record.location.key
-    url = await bucket.sign_get(key, saved_as=name + saved_names.ARCHIVE)
+    ending = saved_names.MANIFEST if is_plain(key) else saved_names.ARCHIVE
+    url = await bucket.sign_get(key, saved_as=name + ending)
     index = None
     if record.result.index_bytes > 0:
         index = await bucket.sign_get(index_key(key), saved_as=name + saved_names.INDEX)
@@ -159,5 +172,6 @@ async def _item(record: ExecutionRecord, locations: Locations, name: str) -> Res
             **shown(record.result, rest.ResultParams),
             index_url=index.url if index is not None else "",
             exit_code=record.output.exit_code if record.output else 0,
+            encoding=PLAIN if is_plain(key) else GZIP,
         ),
     )

@@ -15,10 +15,10 @@ import msgspec
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity, sum_of
 from shared.jobs.namespaces import DEFAULT_NAMESPACE
-from shared.jobs.publisher_params import copies_hard_links
+from shared.jobs.publisher_params import copies_hard_links, is_plain
 from shared.jobs.secrets import uses_secrets
 from shared.jobs.spec import Constraint, Job, Resources, Task
-from shared.protocol.messages import COPIES_HARD_LINKS, TAKES_SECRETS, NodeInfo
+from shared.protocol.messages import COPIES_HARD_LINKS, PUBLISHES_PLAIN, TAKES_SECRETS, NodeInfo
 
 LANES = 256
 """How many shapes are remembered."""
@@ -58,8 +58,12 @@ def shape_of(job: Job, refused_by: frozenset[NodeId]) -> Shape:
 
 
 def _abilities_for(task: Task) -> tuple[str, ...]:
-    abilities = (COPIES_HARD_LINKS,) if copies_hard_links(task.publisher) else ()
-    return (*abilities, TAKES_SECRETS) if uses_secrets(task) else abilities
+    wanted = {
+        COPIES_HARD_LINKS: copies_hard_links(task.publisher),
+        PUBLISHES_PLAIN: is_plain(task.publisher),
+        TAKES_SECRETS: uses_secrets(task),
+    }
+    return tuple(ability for ability, is_wanted in wanted.items() if is_wanted)
 
 
 class Candidate(msgspec.Struct, kw_only=True):

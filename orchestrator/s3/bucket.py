@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -29,7 +29,8 @@ from orchestrator.s3.signing import EXPIRATION_SECONDS, LEAST_SECONDS, MARGIN_SE
 from orchestrator.s3.verification import Absent, ObjectFacts, Verifier
 from orchestrator.s3.watch import BucketWatch
 from shared.errors import StorageUnavailable
-from shared.protocol.objects import deletion_probe_key, index_key, probe_key, record_key
+from shared.protocol.messages import FilesGiven, FileToSend
+from shared.protocol.objects import deletion_probe_key, probe_key
 from shared.protocol.s3_errors import MAX_ERROR_BYTES, is_of_keys, may_be_of_keys
 from shared.protocol.signed_url import CHECKSUM_HEADER, SignedUrl
 from shared.runtime.tls.trust import trusting_store
@@ -132,6 +133,13 @@ class Bucket:
                 query={"partNumber": str(number), "uploadId": upload_id},
             )
             for number, checksum in crc32.items()
+        )
+
+    async def sign_files(self, folder: str, files: Sequence[FileToSend]) -> FilesGiven:
+        """URLs for nodes to write files of a result below this key. Raises as sign_put does."""
+        keys, create_only = await self._usable_keys(), self.health.create_only
+        return await asyncio.to_thread(
+            self._signers.public.sign_files, folder, files, keys=keys, create_only=create_only
         )
 
     async def sign_content(self, key: str, *, size_bytes: int, sha256: str, create_only: bool) -> SignedUrl:
@@ -310,12 +318,6 @@ class Bucket:
     async def delete(self, key: str) -> None:
         """Raises DeletionRefused, also where the bucket's policy is the reason, and StorageUnavailable (retryable)."""
         await delete(self._ask, await self._sign_internal("DELETE", key), self.location)
-
-    async def delete_result(self, key: str) -> None:
-        """Delete an archive, its record and its index, if they are there. Raises as `delete` does."""
-        await self.delete(record_key(key))
-        await self.delete(index_key(key))
-        await self.delete(key)
 
     async def check_deletion(self) -> None:
         """Find out whether objects may be deleted, without deleting any. Raises as `delete` does."""

@@ -9,7 +9,7 @@ from orchestrator.s3.bucket import Bucket
 from orchestrator.s3.credentials.rotation import CredentialSource
 from orchestrator.s3.signing import EXPIRATION_SECONDS
 from shared.ids import ExecutionId, JobId
-from shared.protocol.objects import archive_key, prefix_of
+from shared.protocol.objects import archive_key, plain_key, prefix_of
 from shared.settings.config import S3Managed
 
 
@@ -36,11 +36,12 @@ class Locations:
     ) -> None:
         await self._stack.aclose()
 
-    def locate(self, namespace: str, job: JobId, execution: ExecutionId) -> Location:
-        """Where the result of a new execution goes."""
+    def locate(self, namespace: str, job: JobId, execution: ExecutionId, is_plain: bool = False) -> Location:  # noqa: FBT001, FBT002  # one of the facts that decide
+        """Where the result of a new execution goes: its archive or, of a plain one, its manifest."""
         assert self.current is not None, "jobs for the managed publisher are refused where it is not configured"
         location = self.current.location
-        return location.at(archive_key(location.key, namespace, job, execution))
+        key = plain_key if is_plain else archive_key
+        return location.at(key(location.key, namespace, job, execution))
 
     async def bucket_of(self, location: Location) -> Bucket:
         """In which the archive is that has this location."""

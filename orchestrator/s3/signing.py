@@ -6,10 +6,10 @@ made per URL (13 us, orchestrator/s3/presigning.py). Both give the same URL.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import botocore.session
 import msgspec
@@ -20,6 +20,8 @@ from orchestrator.rules.location import Location
 from orchestrator.s3.credentials.chain import Snapshot
 from orchestrator.s3.presigning import presigned
 from shared.errors import ConfigurationInvalid, CredentialsExpiring
+from shared.protocol.messages import FilesGiven, FileToSend
+from shared.protocol.results.file_urls import SIGNATURE, headers_of, quoted_key
 from shared.protocol.signed_url import SignedUrl
 
 MAX_LIFETIME_SECONDS = 7 * 24 * 3600
@@ -63,7 +65,7 @@ class UrlSigner(msgspec.Struct, frozen=True, kw_only=True):
         lifetime = self.lifetime_seconds(keys, now=now)
         url = presigned(
             method,
-            self.base_url + quote(key, safe="/~"),
+            self.base_url + quoted_key(key),
             keys=keys,
             region=self.region,
             lifetime_seconds=lifetime,
@@ -72,6 +74,41 @@ class UrlSigner(msgspec.Struct, frozen=True, kw_only=True):
             query=query or {},
         )
         return SignedUrl(method=method, url=url, headers=dict(headers or {}), lifetime_seconds=lifetime)
+
+    def sign_files(
+        self,
+        folder: str,
+        files: Sequence[FileToSend],
+        *,
+        keys: Snapshot,
+        create_only: bool,
+        now: datetime | None = None,
+    ) -> FilesGiven:
+        """The right to PUT each of these files below the key `folder`. Raises as `sign` does."""
+        now = now or datetime.now(UTC)
+        lifetime, base_url = self.lifetime_seconds(keys, now=now), self.base_url + quoted_key(folder)
+        signatures, query = [], ""
+        for file in files:
+            url = presigned(
+                "PUT",
+                base_url + quoted_key(file.key),
+                keys=keys,
+                region=self.region,
+                lifetime_seconds=lifetime,
+                now=now,
+                headers=headers_of(file, create_only=create_only),
+                query={},
+            )
+            told, _, signature = url.rpartition(SIGNATURE)
+            query = told.partition("?")[2]  # the same of all, as nothing in it is of the file
+            signatures.append(signature)
+        return FilesGiven(
+            base_url=base_url,
+            query=query,
+            signatures=tuple(signatures),
+            lifetime_seconds=lifetime,
+            create_only=create_only,
+        )
 
     def lifetime_seconds(self, keys: Snapshot, *, now: datetime) -> int:
         """The least of what is configured, what S3 allows and what the keys have left. Raises CredentialsExpiring."""

@@ -4,7 +4,7 @@ shared/protocol/archive_index.py tells the format. Its writer is the machine tha
 follows from it is bounded by what was announced of the archive, and a line that contradicts the others is an error.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import IO
 
@@ -108,7 +108,7 @@ class IndexReader:
         return f"<IndexReader {self._announced!r}, {self._blocks} blocks>"
 
     def read(self, source: IO[bytes]) -> Iterator[Member | Block]:
-        for line in _lines(source):
+        for line in lines_of(source, IndexDamaged):
             known = self._decoded(line)
             match known:
                 case None:
@@ -217,8 +217,8 @@ class IndexReader:
         self._end = end
 
 
-def _lines(source: IO[bytes]) -> Iterator[bytes]:
-    """The lines of the decompressed index, of which each is complete and none too long."""
+def lines_of(source: IO[bytes], damaged: Callable[[str], Damaged]) -> Iterator[bytes]:
+    """The lines of what is compressed, of which each is complete and none too long; else raises what is `damaged`."""
     gunzip = Gunzip()
     rest = b""
     try:
@@ -227,15 +227,15 @@ def _lines(source: IO[bytes]) -> Iterator[bytes]:
                 *lines, rest = (rest + piece).split(b"\n")
                 for line in lines:
                     if len(line) > MAX_LINE_BYTES:
-                        raise IndexDamaged("a line in it is too long")
+                        raise damaged("a line in it is too long")
                     yield line
                 if len(rest) > MAX_LINE_BYTES:
-                    raise IndexDamaged("a line in it is too long")
+                    raise damaged("a line in it is too long")
         gunzip.close()
     except ArchiveDamaged as error:
-        raise IndexDamaged("its compressed data is damaged") from error
+        raise damaged("its compressed data is damaged") from error
     if rest:
-        raise IndexDamaged("its last line is cut")
+        raise damaged("its last line is cut")
 
 
 def _data_bytes(line: BlockLine) -> int:

@@ -1,4 +1,4 @@
-"""Parameters of publishers: what a job may say in `Publisher.Params`, of which s3managed knows `HardLinks`.
+"""Parameters of publishers: what a job may say in `Publisher.Params`, of which s3managed knows these two.
 
 Command line and orchestrator look at a job by this before a node hears of it, and the node reads it by the same. Keys
 and values may be in any case, and null is the same as leaving a key out.
@@ -21,17 +21,24 @@ HardLinks = Literal["keep", "copy"]
 COPY: HardLinks = "copy"
 _HARD_LINKS = ("keep", COPY)
 
+Encoding = Literal["gzip", "plain"]
+"""What a result is in the bucket: one .tar.gz, or an object for each file beside a manifest."""
+GZIP: Encoding = "gzip"
+PLAIN: Encoding = "plain"
+_ENCODINGS = (GZIP, PLAIN)
+
 _PATH = "Publisher.Params"
 
 
 class ManagedParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """Empty is as the orchestrator's setting has it, and `keep` where that is gone."""
+    """`hard_links` empty is as the orchestrator's setting has it, and `keep` where that is gone; `encoding` is gzip."""
 
     hard_links: str = ""
+    encoding: str = ""
 
 
 _NAMES = {field.encode_name.lower(): field.encode_name for field in msgspec.structs.fields(ManagedParams)}
-_HARD_LINKS_KEY = _NAMES["hardlinks"]
+_HARD_LINKS_KEY, _ENCODING_KEY = _NAMES["hardlinks"], _NAMES["encoding"]
 
 
 def is_managed(publisher: SpecConfig) -> bool:
@@ -55,10 +62,14 @@ def look(publisher: SpecConfig) -> Looked:
 
 def _judged(given: ManagedParams, unknown: dict[str, Any]) -> Looked:
     hard_links = given.hard_links.strip().lower()
-    params = unknown | ({_HARD_LINKS_KEY: hard_links} if hard_links else {})
+    encoding = given.encoding.strip().lower()
+    said = {_HARD_LINKS_KEY: hard_links, _ENCODING_KEY: encoding}
+    problems = list[str]()
     if hard_links and hard_links not in _HARD_LINKS:
-        return Looked(params, (f"{_PATH}.{_HARD_LINKS_KEY} {given.hard_links[:80]!r} is neither keep nor copy.",))
-    return Looked(params)
+        problems.append(f"{_PATH}.{_HARD_LINKS_KEY} {given.hard_links[:80]!r} is neither keep nor copy.")
+    if encoding and encoding not in _ENCODINGS:
+        problems.append(f"{_PATH}.{_ENCODING_KEY} {given.encoding[:80]!r} is neither gzip nor plain.")
+    return Looked(unknown | {key: value for key, value in said.items() if value}, tuple(problems))
 
 
 def unknown_told(publisher: SpecConfig) -> Iterator[str]:
@@ -84,3 +95,8 @@ def with_hard_links(publisher: SpecConfig, default: HardLinks) -> SpecConfig:
 def copies_hard_links(publisher: SpecConfig) -> bool:
     """Of a publisher as it was taken in, also by an orchestrator that looks at no parameters."""
     return bool(publisher.params) and is_managed(publisher) and look(publisher).params.get(_HARD_LINKS_KEY) == COPY
+
+
+def is_plain(publisher: SpecConfig) -> bool:
+    """Whether results become an object for each file; of a publisher as in copies_hard_links."""
+    return bool(publisher.params) and is_managed(publisher) and look(publisher).params.get(_ENCODING_KEY) == PLAIN

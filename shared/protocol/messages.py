@@ -33,6 +33,9 @@ COPIES_HARD_LINKS = "copies-hard-links"
 TAKES_SECRETS = "takes-secrets"
 """The ability to give a task the secrets that its job names; others would give it what the job says instead."""
 
+PUBLISHES_PLAIN = "publishes-plain"
+"""The ability to publish an object for each file, where the job says `Encoding: plain`."""
+
 MAX_RUN_OUTPUT_BYTES = 2048
 """How much of stdout and of stderr travels in a report, beside the whole of it in the result."""
 
@@ -66,7 +69,8 @@ class Assignment(Message, frozen=True, kw_only=True, tag="Assignment"):
 
     `secrets` is a SecretsGiven, sealed to the key of this node; empty where the task asks for none.
     `execution_timeout_seconds` 0 means none. `archive` is the right to PUT the result, absent where the job has no
-    publisher. `traceparent` is the execution's place in the trace of its job, empty where nobody traces.
+    publisher. `traceparent` is the execution's place in the trace of its job, empty where nobody traces. Where the
+    result `is_plain`, it is an object for each file, and `archive` is the right to PUT their manifest.
     """
 
     execution_id: ExecutionId
@@ -84,6 +88,7 @@ class Assignment(Message, frozen=True, kw_only=True, tag="Assignment"):
     archive: SignedUrl | None = None
     traceparent: str = ""
     secrets: bytes = b""
+    is_plain: bool = False
 
 
 class SecretsGiven(msgspec.Struct, frozen=True, kw_only=True):
@@ -288,11 +293,39 @@ class CompleteUpload(Message, frozen=True, kw_only=True, tag="CompleteUpload"):
     crc32: tuple[str, ...] = ()
 
 
+class BeginFiles(Message, frozen=True, kw_only=True, tag="BeginFiles"):
+    """Send the result as an object for each file."""
+
+    execution_id: ExecutionId
+
+
+class FileToSend(msgspec.Struct, frozen=True, array_like=True):
+    """An object to be: its key below that of the result's folder, its size in bytes, and its MD5 in base64."""
+
+    key: str
+    size: Count
+    md5: str
+
+
+MAX_FILES = 512
+"""For how many files URLs are asked for at once."""
+
+
+class FilesRequest(Message, frozen=True, kw_only=True, tag="FilesRequest"):
+    """URLs to PUT these files, each for these bytes alone. `s3_code` as in GrantRequest."""
+
+    execution_id: ExecutionId
+    files: Annotated[tuple[FileToSend, ...], msgspec.Meta(min_length=1, max_length=MAX_FILES)]
+    s3_code: str = ""
+
+
 class StoreRequest(Message, frozen=True, kw_only=True, tag="StoreRequest"):
     """Where do results go? The checkup of a node asks it, which holds no execution and so has no URL."""
 
 
-UploadRequest = GrantRequest | IndexGrantRequest | BeginUpload | PartsRequest | CompleteUpload
+UploadRequest = (
+    GrantRequest | IndexGrantRequest | BeginUpload | PartsRequest | CompleteUpload | BeginFiles | FilesRequest
+)
 NodeRequest = Registration | UploadRequest | InputsRequest | StoreRequest
 
 
@@ -333,6 +366,30 @@ class UploadLost(Message, frozen=True, kw_only=True, tag="UploadLost"):
     message: str = ""
 
 
+class FilesBegun(Message, frozen=True, kw_only=True, tag="FilesBegun"):
+    """A result may have so many files, with keys of so many bytes below that of its folder."""
+
+    most_files: int
+    most_key_bytes: int
+
+
+class FilesGiven(Message, frozen=True, kw_only=True, tag="FilesGiven"):
+    """The right to PUT each of the files that were asked for, in their order.
+
+    All are signed at once, so that what their URLs have in common is told once; shared/protocol/results/file_urls.py
+    makes them of it. With `create_only` no object is replaced.
+    """
+
+    base_url: str
+    query: str
+    signatures: tuple[str, ...]
+    lifetime_seconds: int
+    create_only: bool = False
+
+    def __repr__(self) -> str:
+        return f"<FilesGiven of {len(self.signatures)} files, {self.lifetime_seconds} s>"
+
+
 class StoreTold(Message, frozen=True, kw_only=True, tag="StoreTold"):
     """The scheme, host and port to which nodes send results; empty where no bucket is configured."""
 
@@ -345,7 +402,17 @@ class RequestRefused(Message, frozen=True, kw_only=True, tag="RequestRefused"):
     retryable: bool = False
 
 
-UploadAnswer = GrantGiven | IndexGrantGiven | UploadBegun | PartsGiven | UploadCompleted | UploadLost | RequestRefused
+UploadAnswer = (
+    GrantGiven
+    | IndexGrantGiven
+    | UploadBegun
+    | PartsGiven
+    | UploadCompleted
+    | UploadLost
+    | FilesBegun
+    | FilesGiven
+    | RequestRefused
+)
 NodeRequestAnswer = Reconciliation | UploadAnswer | InputsGiven | StoreTold
 
 # ---- facts ------------------------------------------------------------------------------------------------------

@@ -4,10 +4,13 @@ Results of the namespace `default` are where the reference has those of all. Eac
 own, which no job's id can be the name of, so that a policy can open one and nothing of another.
 """
 
+from collections.abc import Iterator
+
 from shared.ids import ExecutionId, JobId
 from shared.jobs.namespaces import DEFAULT_NAMESPACE
 
 _NAMESPACES = "namespaces"
+_ARCHIVE, _INDEX = ".tar.gz", ".index.json.gz"
 _INPUTS, _MANIFESTS = "inputs", "manifests"
 
 
@@ -22,11 +25,37 @@ def archive_key(prefix: str, namespace: str, job: JobId, execution: ExecutionId)
     A trailing slash of the prefix does not count, and the namespace `default` has no folder.
     """
     folder = "" if namespace == DEFAULT_NAMESPACE else f"{_NAMESPACES}/{namespace}/"
-    return f"{_prefix(prefix)}{folder}{job}/{execution}.tar.gz"
+    return f"{_prefix(prefix)}{folder}{job}/{execution}{_ARCHIVE}"
+
+
+_MANIFEST = ".manifest.json.gz"
+
+
+def plain_key(prefix: str, namespace: str, job: JobId, execution: ExecutionId) -> str:
+    """`<executionID>.manifest.json.gz`: the manifest of a result of plain objects, where its archive would be."""
+    return f"{archive_key(prefix, namespace, job, execution).removesuffix(_ARCHIVE)}{_MANIFEST}"
+
+
+def is_plain(key: str) -> bool:
+    """Whether the key of a result is that of a manifest, and the result is the objects in the folder beside it."""
+    return key.endswith(_MANIFEST)
+
+
+def plain_folder(plain_key: str) -> str:
+    """`<executionID>/`, beside the manifest of this key: what the keys of all its objects begin with."""
+    return f"{plain_key.removesuffix(_MANIFEST)}/"
+
+
+def manifests_above(key: str) -> Iterator[str]:
+    """The keys of the manifests that an object of this key could belong to."""
+    at = key.find("/")
+    while at >= 0:
+        yield f"{key[:at]}{_MANIFEST}"
+        at = key.find("/", at + 1)
 
 
 def prefix_of(archive_key: str) -> str:
-    """The prefix with which `archive_key` was made, or the key of a manifest; empty of a key without folders."""
+    """The prefix with which `archive_key` was made, or that of a manifest; empty of a key without folders."""
     if "/" not in archive_key:
         return ""
     *above, last_folder, _ = archive_key.split("/")
@@ -36,32 +65,40 @@ def prefix_of(archive_key: str) -> str:
 
 def index_key(archive_key: str) -> str:
     """`<executionID>.index.json.gz`, beside the archive of this key."""
-    return f"{archive_key.removesuffix('.tar.gz')}.index.json.gz"
+    return f"{archive_key.removesuffix(_ARCHIVE)}{_INDEX}"
 
 
 _RECORD = ".result.json"
+_PLAIN_RECORD = ".manifest.result.json"
 
 
 def record_key(archive_key: str) -> str:
-    """`<executionID>.result.json`, beside the archive of this key: what is told of it, signed by the orchestrator."""
-    return f"{archive_key.removesuffix('.tar.gz')}{_RECORD}"
+    """`<executionID>.result.json`, beside the archive of this key: what is told of it, signed by the orchestrator.
+
+    Beside a manifest it is `<executionID>.manifest.result.json`.
+    """
+    if is_plain(archive_key):
+        return f"{archive_key.removesuffix(_MANIFEST)}{_PLAIN_RECORD}"
+    return f"{archive_key.removesuffix(_ARCHIVE)}{_RECORD}"
 
 
-def is_record_key(key: str) -> bool:
-    return key.endswith(_RECORD)
+def is_record_key(key: str, root: str) -> bool:
+    """Whether it is in the folder of a job, below this root. A file of a plain result may be called as a record is."""
+    folders = key.removeprefix(root).split("/")[:-1]
+    return key.endswith(_RECORD) and (len(folders) == 1 or (len(folders) == 3 and folders[0] == _NAMESPACES))
 
 
 def archive_of(key: str) -> str:
-    """The key of the archive beside which an object is, or that it is; any other key as it is."""
-    for ending in (".index.json.gz", _RECORD):
+    """The key of the archive or manifest beside which an object is, or that it is; any other key as it is."""
+    for ending, of in ((_INDEX, _ARCHIVE), (_PLAIN_RECORD, _MANIFEST), (_RECORD, _ARCHIVE)):
         if key.endswith(ending):
-            return f"{key.removesuffix(ending)}.tar.gz"
+            return f"{key.removesuffix(ending)}{of}"
     return key
 
 
 def is_of_results(key: str) -> bool:
     """Whether an object is an archive or lies beside one, and is nothing of inputs, by the end of its key."""
-    return archive_of(key).endswith(".tar.gz")
+    return archive_of(key).endswith((_ARCHIVE, _MANIFEST))
 
 
 def manifest_key(prefix: str, namespace: str, sha256: str) -> str:

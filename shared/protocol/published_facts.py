@@ -12,6 +12,9 @@ from typing import Annotated, Any, Self
 import msgspec
 from msgspec import field
 
+from shared.jobs.publisher_params import GZIP, PLAIN
+from shared.protocol.objects import is_plain
+
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 MAX_WARNINGS = 20
@@ -61,6 +64,8 @@ class PublishedParams(msgspec.Struct, frozen=True, rename="pascal"):
     region: str = ""
     endpoint: str = ""
     etag: str = field(name="ETag", default="")
+    encoding: str = GZIP
+    """`plain` where the result is an object for each file; key, size and digests are then those of their manifest."""
     sha256: str = field(name="SHA256", default="")
     size: int = 0
     entries: int = 0
@@ -92,7 +97,8 @@ class PublishedParams(msgspec.Struct, frozen=True, rename="pascal"):
     ) -> Self:
         """The facts are given by their places, which are behind those of the others: many executions are listed."""
         _, values = _fields(cls)
-        return cls(job_id, execution_id, bucket, key, region, endpoint, etag, *values(facts))
+        encoding = PLAIN if is_plain(key) else GZIP
+        return cls(job_id, execution_id, bucket, key, region, endpoint, etag, encoding, *values(facts))
 
 
 def shown(facts: PublishedFacts, shape: type[msgspec.Struct]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType, field
 
 from shared.jobs.capacity import Capacity
+from shared.jobs.publisher_params import GZIP, PLAIN
 from shared.jobs.spec import Job, JobView
 from shared.jobs.states import DesiredState, ExecutionState
 from shared.protocol.published_facts import PublishedParams
@@ -375,6 +376,12 @@ class ResultParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     left_out_count: int = 0
     """Entries whose content is not in the result as the task wrote it: the result is not whole."""
     exit_code: int = 0
+    encoding: str = GZIP
+    """`plain` of a result that is an object for each file. Then URL, size and digest are those of their manifest."""
+
+    @property
+    def is_plain(self) -> bool:
+        return self.encoding == PLAIN
 
     def __repr__(self) -> str:
         return f"<ResultParams {self.source_spec.bucket}/{self.source_spec.key}, {self.size} bytes>"

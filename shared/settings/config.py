@@ -397,6 +397,10 @@ class S3Managed(Struct, frozen=True, kw_only=True, rename="pascal"):
             " s3:DeleteObject. 0s: Tarpon deletes none."
         ),
     ] = Duration()
+    most_files: Annotated[
+        int,
+        Meta(description="How many files a result of `Encoding: plain` may have.", ge=1, le=250_000),
+    ] = 100_000
     result_records: Annotated[
         bool,
         Meta(

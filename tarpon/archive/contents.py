@@ -1,4 +1,4 @@
-"""The contents of one result: its entries, and chosen files, with or without an index beside the archive.
+"""The contents of one result: its entries, and chosen files, with or without an index beside an archive.
 
 With one, the index is fetched, and then only those blocks of the archive that are needed. A result without is most
 probably small: its archive is fetched and looked through here.
@@ -20,9 +20,10 @@ from shared.extraction.announced import announced
 from shared.extraction.archive_index import Block, IndexReader
 from shared.extraction.block_reading import BlockReader, Cutter, WantedBlocks, spans_of
 from shared.extraction.gunzip import Gunzip
-from shared.extraction.member_names import components_of
-from shared.extraction.tar_reader import Member, MemberKind, TarReader
+from shared.extraction.tar_reader import Member, TarReader
 from shared.protocol.rest import ResultParams
+from tarpon.archive.plain import GiveUrls, OnBytes, PlainContents, Take
+from tarpon.archive.plain_names import plainly_named
 from tarpon.transfer.byte_ranges import CONNECTIONS, fetch_in_order
 from tarpon.transfer.download import Download, Renew, archive_download, archive_of, in_thread, index_of
 from tarpon.transfer.stored_object import RangesIgnored, StoredObject
@@ -31,11 +32,6 @@ IN_MEMORY_BYTES = 4 << 20
 """An index or archive that is larger goes to a temporary file."""
 ENTRIES_AT_ONCE = 5000
 _READ_BYTES = 1 << 20
-
-Take = Callable[[Member | memoryview], None]
-"""Takes a file and then its content, piece by piece. It is called in a thread."""
-OnBytes = Callable[[int, int], None]
-"""Told how many bytes have arrived, and how many there will be."""
 
 
 class Contents(Protocol):
@@ -72,11 +68,17 @@ class PartReader(Protocol):
 
 @asynccontextmanager
 async def opened(
-    session: aiohttp.ClientSession, params: ResultParams, *, renew: Renew, with_xattrs: bool = False
+    session: aiohttp.ClientSession,
+    params: ResultParams,
+    *,
+    renew: Renew,
+    give_urls: GiveUrls | None = None,
+    with_xattrs: bool = False,
 ) -> AsyncIterator[Contents]:
     """The contents of the result; what had to be fetched for it is removed at the end. Raises as Download.into does.
 
-    Extended attributes are in no index, so that for them the archive is fetched.
+    Extended attributes are in no index, so that for them the archive is fetched. Of a plain result the manifest is, and
+    `give_urls` gives those of its files.
     """
     # Closed at the end of the block; a temporary file has no name that could be left behind.
     spool: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115
@@ -87,7 +89,10 @@ async def opened(
             yield _Indexed(spool, archive_of(session, params, renew=renew), params)
         else:
             await archive_download(session, params, renew=renew).into(_Spool(spool))
-            yield _Whole(spool, params)
+            if give_urls is not None and params.is_plain:
+                yield PlainContents(spool, session, params, give_urls)
+            else:
+                yield _Whole(spool, params)
     finally:
         spool.close()
 
@@ -119,7 +124,7 @@ class _Indexed:
 
     def entries(self) -> Iterator[Member]:
         for line in self._lines():
-            if isinstance(line, Member) and (member := _plain(line)) is not None:
+            if isinstance(line, Member) and (member := plainly_named(line)) is not None:
                 yield member
 
     def _lines(self) -> Iterator[Member | Block]:
@@ -235,7 +240,7 @@ class _Whole:
             for event in reader.feed(tar):
                 if isinstance(event, Member):
                     bounds.count(event)
-                    if (member := _plain(event)) is not None:
+                    if (member := plainly_named(event)) is not None:
                         yield member
         reader.close()
 
@@ -306,16 +311,6 @@ class _Unpacked:
 
     def close(self) -> None:
         self._file.close()
-
-
-def _plain(member: Member) -> Member | None:
-    """The member with a plain name and, of a hard link, a plain target; None for the folder of the result itself."""
-    name = b"/".join(components_of(member.name))
-    if not name:
-        return None
-    if member.kind is MemberKind.HARD_LINK:
-        return replace(member, name=name, link_target=b"/".join(components_of(member.link_target)))
-    return member if name == member.name else replace(member, name=name)
 
 
 async def walk(contents: Contents, act: Callable[[Member], object]) -> None:

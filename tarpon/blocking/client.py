@@ -295,6 +295,17 @@ class SyncClient:
             )
         )
 
+    def result_files(
+        self, job: str, execution_id: str, names: Sequence[str], *, namespace: str = "", refused: bool = False
+    ) -> tuple[str, ...]:
+        """Freshly signed URLs of files of a plain result, at most 512, by their names as objects.
+
+        How a path is spelled there is in shared/protocol/results/object_names.py. `refused` is as that of `results`.
+        """
+        return self._loop.run(
+            self._opened().result_files(job, execution_id, names, namespace=namespace, refused=refused)
+        )
+
     def namespaces(self) -> tuple[NamespaceView, ...]:
         """Those that have jobs or a weight, with what their executions hold."""
         return self._loop.run(self._opened().namespaces())
@@ -539,8 +550,8 @@ class SyncClient:
         What the target cannot have, or the `rules` leave out, is told in the answer; all else is placed. Nothing that
         exists is overwritten. Cancelling it, or an error, leaves nothing behind, except that with `raw` the
         part that has arrived stays and the next call goes on from there. Raises JobNotEnded, NoResults, NotFound,
-        FileNotInResult, ResultsInTheWay, ResultsNotMerged, ResultsNotMixed, AlreadyFetching, InvalidInput, DownloadFailed,
-        Damaged, NoSpaceForResult and CannotExtract, beside what the client raises.
+        ResultIsPlain, FileNotInResult, ResultsInTheWay, ResultsNotMerged, ResultsNotMixed, AlreadyFetching, InvalidInput,
+        DownloadFailed, Damaged, NoSpaceForResult and CannotExtract, beside what the client raises.
         """
         return self._loop.run(
             get_results(

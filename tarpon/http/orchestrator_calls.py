@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from shared.jobs.spec import Job, JobView
+from shared.protocol.jobs.rest_files import ResultFilesRequest, ResultFilesResponse
 from shared.protocol.jobs.rest_schedules import ScheduleRequest, ScheduleResponse
 from shared.protocol.jobs.rest_waits import WaitsResponse
 from shared.protocol.namespaces.rest_namespaces import (
@@ -272,6 +273,17 @@ class OrchestratorCalls(OperatorCalls, DataCalls):
             refused="true" if refused else "",
         )
         return await self._all(job_path(job, "/results"), Page[ResultItem], query)
+
+    async def result_files(
+        self, job: str, execution_id: str, names: Sequence[str], *, namespace: str = "", refused: bool = False
+    ) -> tuple[str, ...]:
+        """Freshly signed URLs of files of a plain result, at most 512, by their names as objects.
+
+        How a path is spelled there is in shared/protocol/results/object_names.py. `refused` is as that of `results`.
+        """
+        body = ResultFilesRequest(execution_id=execution_id, names=tuple(names), refused=refused)
+        path, query = job_path(job, "/results/files"), query_of(namespace=namespace)
+        return (await self._calls.call("POST", path, ResultFilesResponse, query=query, body=body)).urls
 
     async def _all(self, path: str, page_type: type[Page[T]], query: dict[str, str]) -> tuple[T, ...]:
         page = await self._calls.call("GET", path, page_type, query=query)

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from shared.data.markup import table
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, ResultIsPlain
 from shared.extraction.extract import Extracted
 from shared.extraction.oddities import Oddities
 from shared.extraction.placement_rules import PlacementRules
@@ -25,7 +25,7 @@ from shared.jobs.spec import JobView
 from shared.jobs.states import JobState
 from shared.protocol.rest import ResultParams
 from shared.runtime.aio import finish, pipelined
-from tarpon.archive.contents import OnBytes
+from tarpon.archive.plain import OnBytes
 from tarpon.archive.selection import Selection
 from tarpon.http.orchestrator_calls import OrchestratorCalls
 from tarpon.results.fetch_one import Picked, Source, fetch_archive, fetch_paths, fetch_whole
@@ -46,7 +46,7 @@ from tarpon.results.folders import (
 )
 from tarpon.results.layouts import check_layout, note_merged
 from tarpon.results.merged import merge_partitions
-from tarpon.results.offered import chosen_version, is_without_publisher, offered, renewer
+from tarpon.results.offered import chosen_version, is_without_publisher, offered, renewer, url_giver
 from tarpon.results.staging import staging_in
 from tarpon.transfer.byte_ranges import CONNECTIONS
 from tarpon.transfer.download import in_thread
@@ -120,8 +120,8 @@ async def get_results(
     What the target cannot have, or the `rules` leave out, is told in the answer; all else is placed. Nothing that
     exists is overwritten. Cancelling it, or an error, leaves nothing behind, except that with `raw` the
     part that has arrived stays and the next call goes on from there. Raises JobNotEnded, NoResults, NotFound,
-    FileNotInResult, ResultsInTheWay, ResultsNotMerged, ResultsNotMixed, AlreadyFetching, InvalidInput, DownloadFailed,
-    Damaged, NoSpaceForResult and CannotExtract, beside what the client raises.
+    ResultIsPlain, FileNotInResult, ResultsInTheWay, ResultsNotMerged, ResultsNotMixed, AlreadyFetching, InvalidInput,
+    DownloadFailed, Damaged, NoSpaceForResult and CannotExtract, beside what the client raises.
     """
     if raw and (paths or merge):
         raise InvalidInput("Archives are kept as they are, so no paths can be taken out of them and none be merged.")
@@ -130,6 +130,8 @@ async def get_results(
     if is_without_publisher(view):
         return Fetched(folder=None)
     results = await offered(client, job, view, namespace=namespace, partition=partition, execution=execution_id)
+    if raw and (plain := next((each for each in results if each.is_plain), None)) is not None:
+        raise ResultIsPlain(plain.execution_id)
     async with receiving(called or job, view, output_dir) as folder, object_session(client.trust) as session:
         progress = _Progress(results, on_progress)
         sources = [
@@ -137,6 +139,7 @@ async def get_results(
                 session=session,
                 params=params,
                 renew=renewer(client, job, params, namespace=namespace),
+                give_urls=url_giver(client, job, params, namespace=namespace),
                 on_bytes=progress.of(params),
                 connections=max(1, CONNECTIONS // min(AT_ONCE, len(results))),
                 rules=rules or PlacementRules(),

@@ -1,6 +1,7 @@
 """One result, fetched into a place of its own: all of it, chosen paths of it, or its archive."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 
@@ -19,12 +20,12 @@ from shared.protocol.rest import ResultParams
 from tarpon.archive.contents import (
     ENTRIES_AT_ONCE,
     Contents,
-    OnBytes,
     opened,
     walk,
 )
 from tarpon.archive.links import files_behind, names_behind
 from tarpon.archive.needed_room import claim_all, claim_files
+from tarpon.archive.plain import GiveUrls, OnBytes
 from tarpon.archive.selection import Chosen, Selection, missing_targets, standing_alone
 from tarpon.transfer.byte_ranges import CONNECTIONS
 from tarpon.transfer.download import Renew, archive_download, in_thread, made_in_thread
@@ -37,9 +38,14 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     session: aiohttp.ClientSession
     params: ResultParams
     renew: Renew
+    give_urls: GiveUrls | None = None
     on_bytes: OnBytes
     connections: int = CONNECTIONS
     rules: PlacementRules = msgspec.field(default_factory=PlacementRules)
+
+    def opened(self, *, with_xattrs: bool = False) -> AbstractAsyncContextManager[Contents]:
+        """Its contents, as tarpon.archive.contents.opened."""
+        return opened(self.session, self.params, renew=self.renew, give_urls=self.give_urls, with_xattrs=with_xattrs)
 
 
 class Picked(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +59,8 @@ class Picked(msgspec.Struct, frozen=True, kw_only=True):
 async def fetch_whole(source: Source, target: Path, room: Room) -> Extracted:
     """Extract the result as it arrives. Raises NoSpaceForResult, and as Download.into and Extraction do."""
     params = source.params
+    if params.is_plain:
+        return await _fetch_plain(source, target, room)
     if params.entries:
         await _claim_whole(source, room)
     bounds = announced(params)
@@ -71,13 +79,34 @@ async def fetch_whole(source: Source, target: Path, room: Room) -> Extracted:
     return sink.extracted
 
 
+async def _fetch_plain(source: Source, target: Path, room: Room) -> Extracted:
+    """Its entries are in memory, of which there are no more than the operator allows."""
+    async with source.opened() as contents:
+        members: list[Member] = []
+        await walk(contents, members.append)
+        members = await in_thread(lambda: sorted(members, key=_placed_when))
+        await claim_files(contents, room, members)
+        placement = await _place_all(source, contents, members, target)
+    return Extracted(
+        entries=placement.announced.entries,
+        raw_bytes=placement.announced.raw_bytes,
+        files=placement.files,
+        oddities=placement.oddities,
+    )
+
+
+def _placed_when(member: Member) -> int:
+    """Folders, then files, then links to them."""
+    return {MemberKind.DIRECTORY: 0, MemberKind.FILE: 1}.get(member.kind, 2)
+
+
 async def _claim_whole(source: Source, room: Room) -> None:
     """The index is fetched only where it is in doubt that the result fits."""
     params = source.params
     if room.has(params.raw_size):
         room.claim(params.raw_size)
     elif params.index_url and params.index_size:
-        async with opened(source.session, params, renew=source.renew) as contents:
+        async with source.opened() as contents:
             await claim_all(contents, room, params.raw_size)
 
 
@@ -122,9 +151,8 @@ async def fetch_paths(
     Before any content is fetched, `check` gets what there will be, in a thread; it may raise. Nothing is made where
     nothing is taken. Raises NoSpaceForResult.
     """
-    params = source.params
     with_xattrs = source.rules.xattrs or source.rules.capabilities
-    async with opened(source.session, params, renew=source.renew, with_xattrs=with_xattrs) as contents:
+    async with source.opened(with_xattrs=with_xattrs) as contents:
         chosen = await _chosen(contents, selection)
         targets = await files_behind(contents, missing_targets(chosen.members))
         members = await in_thread(lambda: standing_alone(chosen.members, targets))
@@ -132,18 +160,21 @@ async def fetch_paths(
         if not members:
             return Picked()
         await claim_files(contents, room, members)
-        bounds = announced(params)
-        placement = await made_in_thread(
-            lambda: MemberPlacing(
-                target, max_bytes=bounds.max_bytes, max_entries=bounds.max_entries, rules=source.rules
-            ),
-            MemberPlacing.abort,
-        )
-        try:
-            await _place(contents, members, placement, source.on_bytes)
-        finally:
-            await in_thread(placement.abort)
+        placement = await _place_all(source, contents, members, target)
     return Picked(files=placement.files, raw_bytes=placement.announced.raw_bytes, oddities=placement.oddities)
+
+
+async def _place_all(source: Source, contents: Contents, members: Sequence[Member], target: Path) -> MemberPlacing:
+    bounds = announced(source.params)
+    placement = await made_in_thread(
+        lambda: MemberPlacing(target, max_bytes=bounds.max_bytes, max_entries=bounds.max_entries, rules=source.rules),
+        MemberPlacing.abort,
+    )
+    try:
+        await _place(contents, members, placement, source.on_bytes)
+    finally:
+        await in_thread(placement.abort)
+    return placement
 
 
 async def _chosen(contents: Contents, selection: Selection) -> Chosen:

@@ -12,7 +12,7 @@ from shared.extraction.tar_reader import Member, MemberKind
 from tarpon.archive.contents import ENTRIES_AT_ONCE, Contents, opened
 from tarpon.archive.links import file_at
 from tarpon.http.orchestrator_calls import OrchestratorCalls
-from tarpon.results.offered import chosen_version, offered, only, renewer
+from tarpon.results.offered import chosen_version, offered, only, renewer, url_giver
 from tarpon.transfer.download import in_thread
 from tarpon.transfer.stored_object import object_session
 
@@ -106,7 +106,12 @@ async def contents_of(
     params = only(found, job)
     async with (
         object_session(client.trust) as session,
-        opened(session, params, renew=renewer(client, job, params, namespace=namespace)) as contents,
+        opened(
+            session,
+            params,
+            renew=renewer(client, job, params, namespace=namespace),
+            give_urls=url_giver(client, job, params, namespace=namespace),
+        ) as contents,
     ):
         yield contents
 

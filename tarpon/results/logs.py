@@ -1,17 +1,16 @@
 """Logs out of a result: what a task wrote, as it arrives and without extracting anything."""
 
 from collections.abc import Callable
-
-import aiohttp
+from contextlib import AbstractAsyncContextManager
 
 from shared.extraction.announced import AnnouncedSize, announced
 from shared.extraction.gunzip import Gunzip
 from shared.extraction.tar_reader import Member, MemberKind, TarReader
 from shared.protocol.rest import ResultParams
-from tarpon.archive.contents import opened, walk
+from tarpon.archive.contents import Contents, opened, walk
 from tarpon.http.orchestrator_calls import OrchestratorCalls
-from tarpon.results.offered import renewer
-from tarpon.transfer.download import Renew, archive_download
+from tarpon.results.offered import renewer, url_giver
+from tarpon.transfer.download import archive_download
 from tarpon.transfer.stored_object import object_session
 
 STDOUT = "stdout"
@@ -33,14 +32,15 @@ async def stream_output(
     """
     renew = renewer(client, job, params, namespace=namespace)
     async with object_session(client.trust) as session:
-        if params.index_url:
-            await _by_index(session, params, renew, write)
+        if params.index_url or params.is_plain:
+            give_urls = url_giver(client, job, params, namespace=namespace)
+            await _by_entries(opened(session, params, renew=renew, give_urls=give_urls), write)
         else:
             sink = OutputSink(write, announced(params))
             await archive_download(session, params, renew=renew).into(sink)
 
 
-async def _by_index(session: aiohttp.ClientSession, params: ResultParams, renew: Renew, write: Write) -> None:
+async def _by_entries(opening: AbstractAsyncContextManager[Contents], write: Write) -> None:
     streams: list[Member] = []
 
     def look(member: Member) -> None:
@@ -48,7 +48,7 @@ async def _by_index(session: aiohttp.ClientSession, params: ResultParams, renew:
             streams.append(member)
 
     output = _Output(write)
-    async with opened(session, params, renew=renew) as contents:
+    async with opening as contents:
         await walk(contents, look)
         await contents.read(streams, output.take, lambda _done, _total: None)
 

@@ -7,6 +7,7 @@ from shared.errors import DownloadFailed, InvalidInput, NoResults, NotFound
 from shared.jobs.rules import NO_PUBLISHERS
 from shared.jobs.spec import JobView
 from shared.protocol.rest import ResultItem, ResultParams
+from tarpon.archive.plain import GiveUrls
 from tarpon.http.orchestrator_calls import OrchestratorCalls
 from tarpon.http.watching import JobNotEnded, is_over
 from tarpon.transfer.download import Renew
@@ -132,3 +133,12 @@ def renewer(client: OrchestratorCalls, job: str, params: ResultParams, *, namesp
         raise DownloadFailed(f"The result of execution {params.execution_id} is no longer offered.")
 
     return renew
+
+
+def url_giver(client: OrchestratorCalls, job: str, params: ResultParams, *, namespace: str = "") -> GiveUrls:
+    """What gives the URLs of a plain result's files."""
+
+    async def give_urls(names: Sequence[str], refused: bool) -> Sequence[str]:  # noqa: FBT001  # a GiveUrls
+        return await client.result_files(job, params.execution_id, names, namespace=namespace, refused=refused)
+
+    return give_urls

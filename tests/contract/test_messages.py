@@ -36,6 +36,7 @@ from shared.protocol.messages import (
     Assignment,
     Assignments,
     AssignmentsAnswered,
+    BeginFiles,
     BeginUpload,
     CancelExecution,
     CompleteUpload,
@@ -44,6 +45,10 @@ from shared.protocol.messages import (
     ExecutionFailed,
     ExecutionProgressed,
     ExecutionStarted,
+    FilesBegun,
+    FilesGiven,
+    FilesRequest,
+    FileToSend,
     GrantGiven,
     GrantRequest,
     HandBack,
@@ -188,11 +193,12 @@ GOLDEN: list[tuple[Message, str]] = [
             ),
             resources=Capacity(),
             secrets=b"sealed",
+            is_plain=True,
         ),
         (
             '{"type":"Assignment","execution_id":"e-1","job_id":"j-1","job_name":"a-job","job_type":"batch",'
             '"namespace":"default","job_version":1,"task":{"Name":"main","Engine":{"Type":"noop"},"Publisher":{},'
-            '"Env":{"A":"secret:b"},"Secrets":[{"Name":"b","Path":"/run/b"}]},"resources":{},"secrets":"c2VhbGVk"}'
+            '"Env":{"A":"secret:b"},"Secrets":[{"Name":"b","Path":"/run/b"}]},"resources":{},"secrets":"c2VhbGVk","is_plain":true}'
         ),
     ),
     (
@@ -474,6 +480,20 @@ GOLDEN: list[tuple[Message, str]] = [
         IndexGrantRequest(execution_id=EXECUTION, s3_code="ExpiredToken"),
         '{"type":"IndexGrantRequest","execution_id":"e-1","s3_code":"ExpiredToken"}',
     ),
+    (BeginFiles(execution_id=EXECUTION), '{"type":"BeginFiles","execution_id":"e-1"}'),
+    (
+        FilesRequest(execution_id=EXECUTION, files=(FileToSend("outputs/a", 5, "XUFAKrxLKna5cZ2REBfFkg=="),)),
+        '{"type":"FilesRequest","execution_id":"e-1","files":[["outputs/a",5,"XUFAKrxLKna5cZ2REBfFkg=="]]}',
+    ),
+    (
+        FilesRequest(
+            execution_id=EXECUTION, files=(FileToSend("b", 0, "1B2M2Y8AsgTpgAmY7PhCfg=="),), s3_code="AccessDenied"
+        ),
+        (
+            '{"type":"FilesRequest","execution_id":"e-1","files":[["b",0,"1B2M2Y8AsgTpgAmY7PhCfg=="]],'
+            '"s3_code":"AccessDenied"}'
+        ),
+    ),
     (BeginUpload(execution_id=EXECUTION), '{"type":"BeginUpload","execution_id":"e-1"}'),
     (
         BeginUpload(execution_id=EXECUTION, lost="u-1"),
@@ -579,6 +599,21 @@ GOLDEN: list[tuple[Message, str]] = [
             '{"type":"IndexGrantGiven","index":{"method":"PUT","url":"https://s3.example.com/b/k?X-Amz-Signature=0",'
             '"headers":{"if-none-match":"*"},"lifetime_seconds":3600}}'
         ),
+    ),
+    (
+        FilesBegun(most_files=100_000, most_key_bytes=900),
+        '{"type":"FilesBegun","most_files":100000,"most_key_bytes":900}',
+    ),
+    (
+        FilesGiven(base_url="https://s3.example.com/b/", query="X-Amz-Date=1", signatures=("0f",), lifetime_seconds=9),
+        (
+            '{"type":"FilesGiven","base_url":"https://s3.example.com/b/","query":"X-Amz-Date=1","signatures":["0f"],'
+            '"lifetime_seconds":9}'
+        ),
+    ),
+    (
+        FilesGiven(base_url="h", query="q", signatures=(), lifetime_seconds=9, create_only=True),
+        ('{"type":"FilesGiven","base_url":"h","query":"q","signatures":[],"lifetime_seconds":9,"create_only":true}'),
     ),
     (UploadBegun(upload_id="u-1"), '{"type":"UploadBegun","upload_id":"u-1"}'),
     (UploadBegun(upload_id="u-1", checksums=True), '{"type":"UploadBegun","upload_id":"u-1","checksums":true}'),

@@ -336,12 +336,16 @@ class Stack:
         wait_until(lambda: self.state(job) == state, within=within, what=f"job {job} is {state}")
 
     def objects(self) -> list[str]:
-        """The keys of all results in the bucket."""
+        """The keys of all archives in the bucket."""
+        return [key for key in self.all_keys() if key.endswith(".tar.gz")]
+
+    def all_keys(self) -> list[str]:
+        """Of all objects in the bucket."""
         keys: list[str] = []
         client = self.s3.client()
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket):
             keys += [item["Key"] for item in page.get("Contents", [])]
-        return [key for key in keys if key.endswith(".tar.gz")]
+        return keys
 
 
 def process_job(script: str, **task: Any) -> dict[str, Any]:

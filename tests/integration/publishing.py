@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from compute.upload.grants import ExecutionGrants
+from compute.upload.plain import PlainUpload
 from compute.upload.put import upload_session
 from compute.upload.shared_limits import SharedLimits
 from compute.upload.upload import NotSent, Sent, Upload
@@ -45,6 +46,7 @@ from shared.protocol.signed_url import Grant
 from shared.runtime.aio import background
 from tests.audit_logs import audit_in
 from tests.builders import new_execution, new_job, new_job_record, new_task
+from tests.documented_policies import give_rights
 from tests.faulty_s3 import FaultyS3
 from tests.servers import REGION, Keys, S3Service
 
@@ -92,8 +94,18 @@ class RecordsInMemory(Store):
 class Publishing:
     """One execution of node n-1 whose task has ended. `publish` does what its node does next."""
 
-    def __init__(self, s3: FaultyS3, server: S3Service, bucket: Bucket, uploading: SharedLimits, folder: Path) -> None:
+    def __init__(
+        self,
+        s3: FaultyS3,
+        server: S3Service,
+        bucket: Bucket,
+        uploading: SharedLimits,
+        folder: Path,
+        *,
+        is_plain: bool = False,
+    ) -> None:
         self.s3 = s3
+        self.is_plain = is_plain
         self.server = server
         self.bucket = bucket
         self.uploading = uploading
@@ -126,7 +138,7 @@ class Publishing:
             on=self.node,
             id=self.execution,
             resources=Capacity(),
-            location=self.locations.locate(DEFAULT_NAMESPACE, job, self.execution),
+            location=self.locations.locate(DEFAULT_NAMESPACE, job, self.execution, self.is_plain),
         )
         self.store.feed(subjects.spec_record(job, 1), spec)
         self.store.feed(subjects.job_record(job), record)
@@ -167,7 +179,8 @@ class Publishing:
     def upload(self, first: Grant | None = None, **more: Any) -> Upload:
         grants = ExecutionGrants(self.execution, self.ask, first)
         told = self.told.append
-        return Upload(self.execution, self.root, self.scratch, grants, self.uploading, on_waiting=told, **more)
+        kind = PlainUpload if self.is_plain else Upload
+        return kind(self.execution, self.root, self.scratch, grants, self.uploading, on_waiting=told, **more)
 
     async def first_grant(self) -> Grant:
         """As it comes with the assignment."""
@@ -256,16 +269,23 @@ async def publishing(
     part_bytes: int = PART_BYTES,
     keys: list[Keys] | None = None,
     url_seconds: float = 3600.0,
+    is_plain: bool = False,
+    policies: tuple[str, ...] = (),
 ) -> AsyncIterator[Publishing]:
-    """With the orchestrator's probe done and its uploads begun and completed through the proxy too."""
-    name = await asyncio.to_thread(_bucket_of, server)
+    """With the orchestrator's probe done and its uploads begun and completed through the proxy too.
+
+    With `policies`, files of deploy/, it has their rights, in a bucket of its own.
+    """
+    name = await asyncio.to_thread(server.create_bucket) if policies else await asyncio.to_thread(_bucket_of, server)
+    if policies:
+        await asyncio.to_thread(give_rights, server, name, *policies)
     async with FaultyS3(server.endpoint).serving() as s3, upload_session() as http:
         location = Location(bucket=name, key="results", region=REGION, endpoint=s3.endpoint)
         credentials = keys_from([server.orchestrator] if keys is None else keys)
         uploading = SharedLimits(http, compressing=1, part_bytes=part_bytes, first_pause_seconds=0.01)
         try:
             async with Bucket(location, expiration_seconds=url_seconds, credentials=credentials) as bucket:
-                made = Publishing(s3, server, bucket, uploading, folder)
+                made = Publishing(s3, server, bucket, uploading, folder, is_plain=is_plain)
                 await bucket.health.check()
                 s3.seen.clear()
                 async with made.locations, background(abandoned=made.abandoned.run()):
@@ -273,4 +293,5 @@ async def publishing(
                         patch.setattr("compute.archive.part_size.PART_BYTES", part_bytes)
                         yield made
         finally:
+            uploading.short.close()
             await asyncio.to_thread(uploading.close)

@@ -19,6 +19,7 @@ from orchestrator.rules.frozen_inputs import FrozenSource
 from orchestrator.rules.records import ExecutionRecord, JobRecord, Removal, about_execution
 from orchestrator.s3.deletion import DeletionRefused, ObjectLocked
 from orchestrator.s3.locations import Locations
+from orchestrator.s3.plain_objects import delete_result
 from orchestrator.state.ended_jobs import VERSIONS_KEPT
 from orchestrator.state.model import JobEntry, Model
 from orchestrator.storage import changes
@@ -248,7 +249,7 @@ class Retention:
             try:
                 bucket = await self._locations.bucket_of(record.location)
                 async with self._without_record(record.id):
-                    await bucket.delete_result(record.location.key)
+                    await delete_result(bucket, record.location.key)
             except (DeletionRefused, StorageUnavailable) as error:
                 problems[record.job_id] = f"Its results cannot be deleted: {error.message}"
 
@@ -292,7 +293,7 @@ class Retention:
         assert record.location is not None
         try:
             bucket = await self._locations.bucket_of(record.location)
-            await bucket.delete_result(record.location.key)
+            await delete_result(bucket, record.location.key)
         except ObjectLocked as error:
             self._postponed[record.job_id] = self._clock() + LOCKED_SECONDS
             _log.info("The result of execution %s stays: %s", record.id, error.message, extra=about_execution(record))

@@ -126,6 +126,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "EngineParams": {},
     "ManagedParams": {
+        "Encoding": "What a result is in the bucket: one archive (`gzip`), or an object for each file (`plain`).",
         "HardLinks": "What becomes of further names of the same file: `keep` them as links, or `copy` it.",
     },
 }
@@ -136,6 +137,7 @@ _SUGGESTED: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("Need", "On"): ("success", "completed"),
     ("Network", "Type"): ("None", "Bridge", "Host"),
     ("Task", "OnUnreadable"): ("warn", "fail"),
+    ("ManagedParams", "Encoding"): ("gzip", "plain"),
     ("ManagedParams", "HardLinks"): ("keep", "copy"),
 }
 """What editors offer; other values are not refused, since blanks and case do not count."""

@@ -33,9 +33,12 @@ async def url(
     Whoever has a URL can read that archive (.tar.gz) until it expires, and nothing else: it is for GET, so that HEAD is
     refused. --output json tells when it expires, the size and the SHA-256.
     """
+    from shared.errors import ResultIsPlain
     from tarpon.results.offered import chosen_version, offered
 
     partition, execution, version = choice
     view = await chosen_version(client, job, namespace=namespace, version=version, execution=execution)
     found = await offered(client, job, view, namespace=namespace, partition=partition, execution=execution)
+    if (plain := next((each for each in found if each.is_plain), None)) is not None:
+        raise ResultIsPlain(plain.execution_id)
     show(found, output, lambda: "\n".join(printable(each.pre_signed_url) for each in found))

@@ -58,7 +58,7 @@ def scheduler_of(
     bus: Bus,
     store: Store,
     nodes: Nodes,
-    locate: Callable[[str, JobId, ExecutionId], Location],
+    locate: Callable[[str, JobId, ExecutionId, bool], Location],
 ) -> Scheduler:
     model, locations, steps = store.model, Locations(None), Steps(store.model, store)
     audit = audit_in(Path("nothing is signed, so that nothing is written"))
@@ -102,7 +102,7 @@ async def test_a_version_does_not_fail_for_what_was_decided_about_the_one_before
     store, other = (Store(bus.connection, Model(max_attempts=1)) for _ in range(2))
     model, key, heard = store.model, subjects.job_record(BAD), asyncio.Event()
 
-    def locate(_: str, job: JobId, execution: ExecutionId) -> Location:
+    def locate(_: str, job: JobId, execution: ExecutionId, is_plain: bool) -> Location:  # noqa: FBT001  # the scheduler's
         """While the first is being placed, it is heard that the other was submitted anew."""
         spec, submitted = other.model.jobs[BAD].spec, other.model.jobs[BAD].job
         spec_key = subjects.spec_record(BAD, 2)
@@ -164,5 +164,5 @@ def running(partition: int) -> ExecutionRecord:
     return new_execution(ExecutionState.RUNNING, of=GOOD, partition=partition, on=NODE.node_id, resources=Capacity())
 
 
-def nowhere(_: str, job: JobId, execution: ExecutionId) -> Location:
+def nowhere(_: str, job: JobId, execution: ExecutionId, is_plain: bool) -> Location:  # noqa: FBT001  # the scheduler's
     return Location(bucket="b", key=f"{job}/{execution}", region="r")

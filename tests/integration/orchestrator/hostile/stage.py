@@ -220,7 +220,7 @@ class Stage:
         """But for those that the attacker's own execution may write, and records, which come when there is time."""
         client, own = self.s3.client(), str(self.own.execution.execution_id)
         listed = client.list_objects_v2(Bucket=self.bucket).get("Contents", [])
-        listed = [each for each in listed if not is_record_key(each["Key"])]
+        listed = [each for each in listed if not is_record_key(each["Key"], "results/")]
         uploads = client.list_multipart_uploads(Bucket=self.bucket).get("Uploads", [])
         return {
             "an object": {each["Key"]: each["ETag"] for each in listed if own not in each["Key"]},

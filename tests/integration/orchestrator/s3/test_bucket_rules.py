@@ -21,6 +21,7 @@ from orchestrator.s3.bucket import Bucket
 from orchestrator.s3.bucket_rules.answers import Unknown
 from orchestrator.s3.bucket_rules.findings import rule_findings
 from orchestrator.s3.deletion import ObjectLocked
+from orchestrator.s3.plain_objects import delete_result
 from orchestrator.s3.problems import ProblemCode
 from orchestrator.s3.requests import AT_ONCE_BYTES
 from orchestrator.s3.verification import ObjectFacts, Verdict, matches
@@ -161,7 +162,7 @@ class TestObjectLock:
             assert (await bucket.health.check()).ready
             assert (await bucket.health.check()).ready, "the probe is written again"
             await publish(bucket, "results/j-1/e-1.tar.gz")
-            await bucket.delete_result("results/j-1/e-1.tar.gz")
+            await delete_result(bucket, "results/j-1/e-1.tar.gz")
             assert not isinstance(await bucket.head("results/j-1/e-1.tar.gz"), ObjectFacts)
         found = await ask(s3_server, "list_object_versions", Bucket=name, Prefix="results/j-1/")
         (kept,) = found["Versions"]

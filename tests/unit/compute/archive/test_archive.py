@@ -255,7 +255,7 @@ async def test_an_index_that_is_too_large_for_memory_is_the_same_in_a_file_witho
         (bench.root / f"{number:04}-{os.urandom(8).hex()}").touch()
     (bench.root / "zeros").write_bytes(bytes(3 * BLOCK_BYTES))
     expected = await bench.make()
-    monkeypatch.setattr("compute.archive.index.IN_MEMORY_BYTES", 10_000)
+    monkeypatch.setattr("compute.archive.line_file.IN_MEMORY_BYTES", 10_000)
     before = descriptors()
     async with bench.archive(part_bytes=1 << 30) as archive:
         await anext(archive)
@@ -276,7 +276,7 @@ async def test_an_index_for_which_there_is_no_room_on_the_disk_does_not_spoil_th
         (bench.root / f"{number:04}-{os.urandom(8).hex()}").touch()
     (bench.root / "zeros").write_bytes(bytes(3 * BLOCK_BYTES))
     expected = await bench.make()
-    monkeypatch.setattr("compute.archive.index.IN_MEMORY_BYTES", 1_000)
+    monkeypatch.setattr("compute.archive.line_file.IN_MEMORY_BYTES", 1_000)
     before, (soft, hard) = descriptors(), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:

@@ -194,6 +194,7 @@ class TestExecution:
                     "Region": "eu-west-1",
                     "Endpoint": "https://s3.example.com",
                     "ETag": '"abc"',
+                    "Encoding": "gzip",
                     "SHA256": "f" * 64,
                     "Size": 10,
                     "Entries": 4,

@@ -56,7 +56,7 @@ def test_users_are_shown_each_fact_that_is_not_for_programs_alone() -> None:
 def test_an_execution_that_is_listed_shows_the_facts_under_their_own_names() -> None:
     others = ("job_id", "execution_id", "bucket", "key", "region", "endpoint", "etag")
     place = {name: f"the {name}" for name in others}
-    assert asdict(PublishedParams.of(FACT, **place)) == place | shown(FACT, PublishedParams)
+    assert asdict(PublishedParams.of(FACT, **place)) == place | {"encoding": "gzip"} | shown(FACT, PublishedParams)
 
 
 def test_whoever_fetches_a_result_is_told_how_to_check_it() -> None:

@@ -21,7 +21,7 @@ from shared.extraction.extract import extract
 from shared.extraction.member_placing import MemberPlacing
 from shared.extraction.placement_rules import PlacementRules
 from shared.extraction.tar_reader import Member, MemberKind
-from tarpon.archive.contents import _plain
+from tarpon.archive.plain_names import plainly_named
 from tarpon.archive.selection import Chosen, Selection, missing_targets, standing_alone
 from tests.archives import Packed, Plan, packed, plant, tree
 
@@ -36,7 +36,7 @@ def by_index(made: Packed, target: Path, *paths: str) -> None:
     for line in reader.read(io.BytesIO(made.index)):
         if isinstance(line, Block):
             blocks.append(line)
-        elif (member := _plain(line)) is not None:
+        elif (member := plainly_named(line)) is not None:
             chosen.add(member)
             if member.kind is MemberKind.FILE:
                 files[member.name] = member

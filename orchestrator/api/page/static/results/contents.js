@@ -16,7 +16,10 @@ const MOST_READ_BYTES = 64 << 20;
 const KEPT_BYTES = 32 << 20;
 
 /** `{entries, read, pieces}` of what is offered. Raises ResultProblem, and what aborts by `signal`. */
-export const openResult = (offer, signal) => (offer.hasIndex ? openIndexed(offer, signal) : openWhole(offer, signal));
+export const openResult = async (offer, signal) => {
+  if (offer.isPlain) throw new ResultProblem("ResultIsPlain", "This result is an object for each file in the bucket, which this page does not read.", "The command line lists and fetches it.");
+  return offer.hasIndex ? openIndexed(offer, signal) : openWhole(offer, signal);
+};
 
 async function openIndexed(offer, signal) {
   if (offer.params.IndexSize > MOST_INDEX_BYTES) throw tooLarge("An index of this size");

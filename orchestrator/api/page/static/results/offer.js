@@ -18,6 +18,11 @@ export class Offer {
     this.isClockWrong = false;
   }
 
+  /** Then it is no archive, and its URL is that of a manifest. */
+  get isPlain() {
+    return this.params.Encoding === "plain";
+  }
+
   get hasIndex() {
     return Boolean(this.params.IndexURL && this.params.IndexSize);
   }

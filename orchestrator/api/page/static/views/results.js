@@ -106,11 +106,11 @@ function Opened({ job, offer, path, to }) {
   const { ExecutionID: execution, SourceSpec: source } = offer.params;
   const getting = (...paths) => command("tarpon", "job", "get", job.ID, "--execution", execution, ...paths);
   const node = root && path ? nodeAt(root, path) : null;
-  return html`<${Facts} of=${[["Archive", bytes(offer.params.Size)], ["Unpacked", bytes(offer.params.RawSize)], ["Entries", count(offer.params.Entries)]]} />
-    <div class="row"><${Archive} offer=${offer} /></div>
+  return html`<${Facts} of=${[[offer.isPlain ? "Manifest" : "Archive", bytes(offer.params.Size)], [offer.isPlain ? "Files" : "Unpacked", bytes(offer.params.RawSize)], ["Entries", count(offer.params.Entries)]]} />
+    ${!offer.isPlain && html`<div class="row"><${Archive} offer=${offer} /></div>`}
     ${opened.error && html`<${Problem} error=${opened.error} />
       ${opened.error.code === CORS_RULE_MISSING && html`<${CorsRule} bucket=${source.Bucket} endpoint=${source.Endpoint} />`}
-      <p>Everything can be had without that: by the link above, and by</p><${Command} text=${getting()} />`}
+      <p>Everything can be had without that${!offer.isPlain && ": by the link above, and"} by</p><${Command} text=${getting()} />`}
     ${!opened.error && !root && html`<${Loading} />`}
     ${root && html`<div class="result">
       <${ResultTree} root=${root} path=${path} to=${to} />

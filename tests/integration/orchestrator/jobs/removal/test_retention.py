@@ -77,7 +77,7 @@ def objects(running: Running, s3_server: S3Server, job: str) -> list[str]:
     """Without records, which come when there is time (tests/integration/orchestrator/backups)."""
     bucket = running.config.publishers.types.s3managed.bucket
     listed = s3_server.client().list_objects_v2(Bucket=bucket, Prefix=f"results/{job}/")
-    return [each["Key"] for each in listed.get("Contents", []) if not is_record_key(each["Key"])]
+    return [each["Key"] for each in listed.get("Contents", []) if not is_record_key(each["Key"], "results/")]
 
 
 def add_index(running: Running, s3_server: S3Server, job: str) -> None:

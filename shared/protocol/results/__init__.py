@@ -1,0 +1,1 @@
+"""Results: the manifest of what is in one, and its files as objects."""
