@@ -129,8 +129,11 @@ class NodeRoutes:
         done = rest_nodes.UpdateNodeResponse(success=True)
         match action:
             case "approve":
+                was_rejected = node in self._model.rejected
                 await self._end_rekeying(node)
                 await approve(self._model, self._store, node)
+                if was_rejected:  # else it stays for a while as one who may only ask why
+                    await self._cut_off(node)
             case "drain" | "undrain":
                 await set_draining(self._model, self._store, node, draining=action == "drain")
             case "reject":

@@ -1,5 +1,6 @@
 """Nodes of a team: they serve some namespaces alone, and of the others they get, see and are asked nothing."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from orchestrator.admission.auth import TOLD_SECONDS
 from orchestrator.rules import shortfalls
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.messaging.client import taken_in
@@ -144,7 +146,8 @@ async def test_a_node_that_was_approved_may_be_rejected_and_approved_again(runni
             return isinstance(await node.register(), Reconciliation)
 
         await answered(is_back, within=20, what="the node is in again")
-        await run(running, node, Namespace="a")
+        async with asyncio.timeout(TOLD_SECONDS / 2):  # it does not stay as one who is only told why it is rejected
+            await run(running, node, Namespace="a")
 
 
 async def test_a_node_that_is_not_known_cannot_be_approved(running: Running) -> None:
