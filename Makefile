@@ -6,8 +6,10 @@ CONSTRAINTS := constraints.txt
 PIP := $(RUN)/python -m pip
 INSTALL := $(PIP) install --quiet $(foreach file,$(CONSTRAINTS),--constraint $(file) --build-constraint $(file))
 TESTS := tests
-# Tests wait more than they work, so one process more than there are processors, but no more than eight.
-WORKERS := $(shell n=$$(nproc 2> /dev/null || echo 2); echo $$((n < 8 ? n + 1 : 8)))
+# Tests wait more than they work, so two processes more than there are processors, but no more than eight.
+WORKERS := $(shell n=$$(nproc 2> /dev/null || echo 2); echo $$((n < 7 ? n + 2 : 8)))
+# What tests need to be installed; SETUP=.develop-test has enough for unit and contract tests, in less time.
+SETUP := .develop
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test newest lowest pythons constraints chaos rolling outage matrix chart check fix pictures docs bench release clean
@@ -23,8 +25,8 @@ $(VENV)/.demo: pyproject.toml $(CONSTRAINTS)
 	@$(INSTALL) --editable '.[devstack]'
 	@touch $@
 
-$(VENV)/.develop: $(VENV)/.demo
-	@$(INSTALL) --group check
+$(VENV)/.develop $(VENV)/.develop-test: $(VENV)/.demo
+	@$(INSTALL) --group $(if $(filter %-test,$@),test,check)
 	@touch $@
 
 setup: $(VENV)/.develop ## Set up everything for development in .venv
@@ -34,7 +36,7 @@ demo: $(VENV)/.demo ## Run a job on a stack of its own on this machine and print
 
 # Whatever the caller's shell says, bytecode is kept: hundreds of processes would compile all of Tarpon anew.
 test: export PYTHONDONTWRITEBYTECODE :=
-test: $(VENV)/.develop ## Run all tests, or TESTS="folders and files"
+test: $(VENV)/$(SETUP) ## Run all tests, or TESTS="folders and files"
 	@$(RUN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder $(TESTS)
 
 newest: ## Run all tests, or TESTS=..., with the newest releases instead of those of constraints.txt
