@@ -23,8 +23,8 @@ class Environment:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Against other processes that want it too."""
-        with CONSTRAINTS.open() as lock:
+        """Against other processes that want it too; who wants another one does not wait for minutes."""
+        with self.home.with_name(f"{self.home.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
