@@ -230,6 +230,12 @@ class Stack:
 
         wait_until(is_connected, within=START_SECONDS, what=f"node {name} is connected")
 
+    def wait_disconnected(self, name: str) -> None:
+        def is_disconnected() -> bool:
+            return all(each["Connection"] != "CONNECTED" for each in self.nodes() if each["Info"]["NodeID"] == name)
+
+        wait_until(is_disconnected, within=START_SECONDS, what=f"node {name} is disconnected")
+
     def nodes(self) -> list[dict[str, Any]]:
         """Those of compute."""
         listed = self.api("/orchestrator/nodes")["Nodes"]

@@ -15,11 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.stack import wait_until
+from tests.e2e.stack import NO_AUTHORITIES, wait_until
 from tests.engine import IMAGE, TestEngine
 from tests.servers import HOST
 
 COMMAND = [sys.executable, "-m", "tarpon", "devstack", "--computes", "1"]
+
+
+@pytest.fixture(autouse=True)
+def no_authorities_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in NO_AUTHORITIES.items():
+        monkeypatch.setenv(name, value)
 
 
 class Running:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from shared.protocol.nodes.inputs import LARGE_BYTES
+from tests.e2e import conftest
 from tests.e2e.stack import Stack, wait_until
 from tests.engine import IMAGE, TestEngine
 from tests.integration.input_places import new_bucket, put_objects
@@ -19,32 +20,40 @@ from tests.sandbox import need_sandbox
 from tests.servers import S3Server
 
 NODE = "node-a"
+SHARED = "node-shared"
 ENDED_SECONDS = 150.0
 """A busy machine takes its time to start containers."""
 ENGINES = ("process", "docker_engine", "podman_engine")
 CONTAINERS = ENGINES[1:]
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, TestEngine | None]]:
     """The kind of an engine, and the one that runs its containers."""
     kind = str(request.param)
     found = None if kind == "process" else request.getfixturevalue(kind)
     yield kind, found
     if found is not None:
-        found.remove_containers(f"tarpon.node={NODE}")
+        for node in (NODE, SHARED):
+            found.remove_containers(f"tarpon.node={node}")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def kind(engine: tuple[str, TestEngine | None]) -> str:
     return engine[0]
 
 
-@pytest.fixture
-def with_node(stack: Stack, engine: tuple[str, TestEngine | None]) -> Stack:
-    stack.start_orchestrator()
-    stack.start_compute(NODE, Engines_Types_Docker_Socket="" if engine[1] is None else engine[1].url)
-    return stack
+@pytest.fixture(scope="module")
+def with_node(
+    engine: tuple[str, TestEngine | None], s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """Shared by the tests of an engine; those that change their node have a stack of their own."""
+    made = Stack(tmp_path_factory.mktemp("inputs"), s3_server)
+    made.shown = tmp_path_factory.getbasetemp()
+    made.start_orchestrator()
+    made.start_compute(SHARED, Engines_Types_Docker_Socket="" if engine[1] is None else engine[1].url)
+    yield made
+    conftest.ended(made)
 
 
 def job(kind: str, script: str, *inputs: Mapping[str, Any], **task: Any) -> dict[str, Any]:
@@ -79,8 +88,8 @@ def ended(stack: Stack, made: str) -> dict[str, Any]:
     return found
 
 
-def folders(stack: Stack) -> list[str]:
-    return [each.name for each in (stack.root / NODE / "compute" / "executions").iterdir() if each.name[0] != "."]
+def folders(stack: Stack, node: str) -> list[str]:
+    return [each.name for each in (stack.root / node / "compute" / "executions").iterdir() if each.name[0] != "."]
 
 
 def test_a_task_reads_the_text_that_is_in_its_job(with_node: Stack, kind: str) -> None:
@@ -96,7 +105,7 @@ def test_a_task_reads_the_tree_that_is_in_its_job(with_node: Stack, kind: str) -
     made = with_node.submit(job(kind, script, inline("/in", URL=url)))
     output = ended(with_node, made)["RunOutput"]["Stdout"]
     assert output.splitlines() == ["one", "two", ".", "./a.txt", "./deep", "./deep/run", "555", "555", "555"]
-    wait_until(lambda: not folders(with_node), within=10, what="the node removes what is read only too")
+    wait_until(lambda: not folders(with_node, SHARED), within=10, what="the node removes what is read only too")
 
 
 def test_no_container_writes_to_its_inputs(with_node: Stack, kind: str) -> None:
@@ -194,7 +203,7 @@ def test_a_task_reads_its_inputs_though_its_node_was_killed_and_needs_the_room(
     (stack.root / NODE / "compute" / "executions" / execution["ID"] / "workspace" / "outputs" / "go").touch()
     assert ended(stack, made)["RunOutput"]["Stdout"].split() == [DIGEST, "-"] * 2
     assert stack.describe(made)["Job"]["State"]["StateType"] == "Completed"
-    wait_until(lambda: not folders(stack), within=ENDED_SECONDS, what="the node forgets what is over")
+    wait_until(lambda: not folders(stack, NODE), within=ENDED_SECONDS, what="the node forgets what is over")
     ended(stack, stack.submit(job(kind, READ, s3(bucket, "other/"))))
     assert view not in views(stack)
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import ended
 from tests.e2e.stack import Stack, wait_until
 from tests.engine import IMAGE, TestEngine
-from tests.servers import HOST
+from tests.servers import HOST, S3Server
 
 NODE = "node-a"
 ENGINES = ("process", "docker_engine", "podman_engine")
@@ -30,12 +31,31 @@ def engine(request: pytest.FixtureRequest) -> Iterator[TestEngine | None]:
         )
 
 
+@pytest.fixture(scope="module")
+def orchestrator(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    made = Stack(tmp_path_factory.mktemp("outside"), s3_server)
+    made.shown = tmp_path_factory.getbasetemp()
+    made.start_orchestrator()
+    yield made
+    ended(made)
+
+
+@pytest.fixture
+def stack(orchestrator: Stack) -> Iterator[Stack]:
+    """One orchestrator, with nodes for each test."""
+    yield orchestrator
+    for node in orchestrator.computes.values():
+        node.stop()
+    for name in orchestrator.computes:
+        orchestrator.wait_disconnected(name)
+    orchestrator.computes.clear()
+
+
 @pytest.fixture
 def start(stack: Stack, engine: TestEngine | None) -> Callable[..., Stack]:
-    """A stack with a node of these settings."""
+    """A stack with a node of these settings, which is the one of the test before with others."""
 
     def started(**settings: Any) -> Stack:
-        stack.start_orchestrator()
         stack.start_compute(NODE, Engines_Types_Docker_Socket="" if engine is None else engine.url, **settings)
         return stack
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import ended
 from tests.e2e.stack import Stack, assert_nothing_leaked, wait_until
 from tests.engine import IMAGE, TestEngine
 from tests.recording_proxy import RecordingProxy
-from tests.servers import HOST
+from tests.servers import HOST, S3Server
 from tests.spares import is_empty_spare
 
 PASSWORD = "correct-horse-battery-staple-4711"
@@ -25,7 +26,7 @@ OUTPUTS = {"Name": "outputs", "Path": "/outputs"}
 ENGINES = ("process", "docker_engine", "podman_engine")
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, TestEngine | None]]:
     """The kind of an engine, and the one that runs its containers."""
     kind = str(request.param)
@@ -35,14 +36,21 @@ def engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, TestEngine | N
         found.remove_containers(f"tarpon.node={NODE}")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def kind(engine: tuple[str, TestEngine | None]) -> str:
     return engine[0]
 
 
-@pytest.fixture
-def with_node(stack: Stack, engine: tuple[str, TestEngine | None]) -> Iterator[Stack]:
-    """One node, behind a proxy that records; nothing of a secret is anywhere in the end."""
+@pytest.fixture(scope="module")
+def with_node(
+    engine: tuple[str, TestEngine | None], s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """One node, behind a proxy that records, shared by the tests of an engine.
+
+    Nothing of a secret is anywhere in the end.
+    """
+    stack = Stack(tmp_path_factory.mktemp("secrets"), s3_server)
+    stack.shown = tmp_path_factory.getbasetemp()
     stack.start_orchestrator()
     with RecordingProxy(stack.nats_port).running() as proxy:
         stack.start_compute(
@@ -55,9 +63,7 @@ def with_node(stack: Stack, engine: tuple[str, TestEngine | None]) -> Iterator[S
         stack.cli("secret", "put", "db-key", "--from-file", str(stack.root / "key"))
         (stack.root / "key").unlink()
         yield stack
-        for service in (*stack.computes.values(), stack.orchestrator):
-            assert service is not None
-            service.stop()
+        ended(stack)
         seen = bytes(proxy.seen)
     for value in (PASSWORD.encode(), KEY):
         assert value not in seen
@@ -167,7 +173,7 @@ def test_neither_the_journal_of_a_killed_node_nor_its_next_start_keeps_a_secret(
     made = with_node.submit(job(kind, f"until [ -e {go} ]; do sleep 0.05; done; md5sum < {key_path(kind)}"))
     with_node.wait_state(made, "Running")
     (execution,) = with_node.describe(made)["Executions"]["Items"]
-    assert secret_folders(with_node) == [execution["ID"]]
+    wait_until(lambda: secret_folders(with_node) == [execution["ID"]], within=20, what="those of earlier tasks go")
     assert not [line for line in command_lines() if PASSWORD.encode() in line]
     with_node.computes[NODE].kill()
     journal = (with_node.root / NODE / "compute" / "journal.jsonl").read_bytes()
@@ -191,14 +197,27 @@ def test_neither_the_journal_of_a_killed_node_nor_its_next_start_keeps_a_secret(
 # ---- what goes wrong -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def alone(stack: Stack) -> Stack:
-    """An orchestrator and a node that runs commands."""
+def _with_two_secrets(stack: Stack) -> Stack:
     stack.start_orchestrator()
     stack.start_compute(NODE)
     stack.cli("secret", "put", "db-password", stdin=PASSWORD)
     stack.cli("secret", "put", "db-key", stdin="another value")
     return stack
+
+
+@pytest.fixture
+def alone(stack: Stack) -> Stack:
+    """An orchestrator with two secrets, and a node that runs commands."""
+    return _with_two_secrets(stack)
+
+
+@pytest.fixture(scope="module")
+def kept(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The same, for tests that leave the secrets as they are."""
+    made = Stack(tmp_path_factory.mktemp("kept"), s3_server)
+    made.shown = tmp_path_factory.getbasetemp()
+    yield _with_two_secrets(made)
+    ended(made)
 
 
 def refused(stack: Stack, wanted: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -208,18 +227,18 @@ def refused(stack: Stack, wanted: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         return answer.code, json.load(answer)
 
 
-def test_a_secret_that_is_not_there_is_told_at_submit_with_the_one_that_was_meant(alone: Stack) -> None:
-    status, told = refused(alone, job("process", "true", Env={"A": "secret:db-pasword"}))
+def test_a_secret_that_is_not_there_is_told_at_submit_with_the_one_that_was_meant(kept: Stack) -> None:
+    status, told = refused(kept, job("process", "true", Env={"A": "secret:db-pasword"}))
     assert (status, told["Code"]) == (400, "SecretUnknown")
     assert "'db-pasword'" in told["Message"]
     assert "Did you mean 'db-password'?" in told["Hint"]
 
 
-def test_a_secret_of_another_namespace_is_none(alone: Stack) -> None:
-    status, told = refused(alone, {**job("process", "true"), "Namespace": "other"})
+def test_a_secret_of_another_namespace_is_none(kept: Stack) -> None:
+    status, told = refused(kept, {**job("process", "true"), "Namespace": "other"})
     assert (status, told["Code"]) == (400, "SecretUnknown")
     assert "Did you mean" not in told["Hint"]
-    assert alone.cli("secret", "list", "--namespace", "other", "--output", "json").stdout.strip() == "[]"
+    assert kept.cli("secret", "list", "--namespace", "other", "--output", "json").stdout.strip() == "[]"
 
 
 def test_an_execution_whose_secret_was_deleted_fails_for_that_and_a_rerun_has_the_new_one(alone: Stack) -> None:
@@ -227,24 +246,24 @@ def test_an_execution_whose_secret_was_deleted_fails_for_that_and_a_rerun_has_th
     made = alone.submit(job("process", 'printf %s "$DB_PASSWORD" | md5sum'))
     alone.cli("secret", "delete", "db-password")
     alone.computes[NODE].start()
-    ended = alone.wait_ended(made)
-    assert ended["Job"]["State"]["StateType"] == "Failed"
-    assert len(ended["Executions"]["Items"]) == 1
-    details = [item["Event"]["Details"] for item in ended["History"]["Items"] if item["Event"].get("Details")]
+    found = alone.wait_ended(made)
+    assert found["Job"]["State"]["StateType"] == "Failed"
+    assert len(found["Executions"]["Items"]) == 1
+    details = [item["Event"]["Details"] for item in found["History"]["Items"] if item["Event"].get("Details")]
     assert any(each.get("ErrorCode") == "SecretUnavailable" and each["Retryable"] == "false" for each in details)
     alone.cli("secret", "put", "db-password", stdin="new value of it")
     alone.cli("job", "rerun", made)
     assert alone.wait_ended(made)["Job"]["State"]["StateType"] == "Completed"
 
 
-def test_a_job_that_has_its_secret_and_its_working_directory_in_one_place_is_its_own_fault(alone: Stack) -> None:
+def test_a_job_that_has_its_secret_and_its_working_directory_in_one_place_is_its_own_fault(kept: Stack) -> None:
     wanted = job("process", "true")
     for folder in (PATH[1:], f"{PATH[1:]}/below"):
         wanted["Tasks"][0]["Engine"]["Params"]["WorkingDirectory"] = folder
-        ended = alone.wait_ended(alone.submit(wanted))
-        assert ended["Job"]["State"]["StateType"] == "Failed"
-        assert f"in the place of the secret {PATH}" in ended["Job"]["State"]["Message"]
-    assert not secret_folders(alone)
+        found = kept.wait_ended(kept.submit(wanted))
+        assert found["Job"]["State"]["StateType"] == "Failed"
+        assert f"in the place of the secret {PATH}" in found["Job"]["State"]["Message"]
+    assert not secret_folders(kept)
 
 
 def test_without_the_key_secrets_are_refused_and_said_to_be_until_they_are_put_again(alone: Stack) -> None:
@@ -263,12 +282,12 @@ def test_without_the_key_secrets_are_refused_and_said_to_be_until_they_are_put_a
     assert alone.wait_ended(alone.submit(job("process", "true")))["Job"]["State"]["StateType"] == "Completed"
 
 
-def test_no_route_gives_a_value_back(alone: Stack) -> None:
-    listed = alone.api("/orchestrator/secrets")
+def test_no_route_gives_a_value_back(kept: Stack) -> None:
+    listed = kept.api("/orchestrator/secrets")
     assert [each["Name"] for each in listed["Secrets"]] == ["db-key", "db-password"]
     assert PASSWORD not in json.dumps(listed)
     with pytest.raises(urllib.error.HTTPError) as caught:
-        alone.api("/orchestrator/secrets/db-password")
+        kept.api("/orchestrator/secrets/db-password")
     with caught.value as answer:
         assert answer.code == 405
 

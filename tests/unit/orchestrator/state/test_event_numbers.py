@@ -199,7 +199,7 @@ def told(orchestrator: Orchestrator) -> list[tuple[int, str]]:
 
 
 @given(st.lists(ACTIONS, min_size=30, max_size=60))
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=120)
 def test_every_reader_gets_each_event_once_in_the_order_in_which_they_were_stored(
     actions: list[tuple[str, int, int]],
 ) -> None:
