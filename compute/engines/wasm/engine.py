@@ -96,7 +96,8 @@ class WasmEngine:
         except ModuleRefused as refused:
             return refused.end
         finally:
-            await finish(asyncio.to_thread(self._clear_away, task), within=2 * END_SECONDS + FORK_SECONDS)
+            if not task.close_if_over():
+                await finish(asyncio.to_thread(self._clear_away, task), within=2 * END_SECONDS + FORK_SECONDS)
 
     def end_left_over(self, process: ProcessMark | None, execution_id: ExecutionId) -> int:
         return kill_left_over(process, execution_id)

@@ -125,6 +125,7 @@ def _tell(channel: socket.socket, report: Report, *descriptors: int) -> None:
 def main() -> None:
     control = socket.socket(fileno=CONTROL)
     runtime = Runtime()
+    runtime.warm_up()
     walls.prepare()
     gc.collect()
     gc.freeze()  # so that what is forked copies none of it

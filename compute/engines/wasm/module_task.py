@@ -116,6 +116,13 @@ class ModuleTask:
             if self._process.reaped is not None:
                 self._run.usage.saw(self._process.reaped.peak_bytes)
 
+    def close_if_over(self) -> bool:
+        """Whether there is nothing to be waited for; alone of all these it does not block."""
+        if self._process is None or not self._process.is_over or self.unusable() is not None:
+            return False
+        self.close()
+        return True
+
     def close(self) -> None:
         for each in self._compiled.values():
             os.close(each)

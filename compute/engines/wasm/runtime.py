@@ -8,12 +8,19 @@ import wasmtime
 from compute.engines.wasm.orders import MAX_WORDS, Folder, ModuleExited, ModuleRejected, ModuleTrapped, Report, RunOrder
 
 WASI = "wasi_snapshot_preview1"
+START = "_start"
+WARM_UPS = 10
 MOST_TABLES = 64
 MOST_TABLE_ELEMENTS = 10_000_000
 MAX_TRACE_LINES = 6
 _TOO_LARGE = ("exceeds memory limits", "exceeds table limits", "failed to allocate", "out of memory")
 _CODE_MASK = 0xFF
 """Of an exit code, as of any other process on this machine."""
+
+
+_PAGE_BYTES = 65536
+_NOTHING = bytes.fromhex("0061736d01000000010401600000030201000503010001071302066d656d6f72790200065f737461727400000a040102000b")
+"""A module with one page of memory, whose _start does nothing."""
 
 
 class _Exit(Exception):
@@ -39,6 +46,7 @@ class Runtime:
         config = wasmtime.Config()
         config.parallel_compilation = False
         config.wasm_threads = False
+        config.native_unwind_info = False
         self._engine = wasmtime.Engine(config)
         self._linker = wasmtime.Linker(self._engine)
         self._linker.define_wasi()
@@ -46,6 +54,25 @@ class Runtime:
         # The runtime's own knows no codes above 125.
         takes_code = wasmtime.FuncType([wasmtime.ValType.i32()], [])
         self._linker.define_func(WASI, "proc_exit", takes_code, _exit)
+
+    def warm_up(self) -> None:
+        """Run nothing a few times: what Python learns and loads by that, no fork has to learn and load again.
+
+        A module that does anything with files would leave threads, which no fork has.
+        """
+        nothing = wasmtime.Module(self._engine, _NOTHING)
+        order = RunOrder(
+            names=(("nothing",),),
+            entrypoint=START,
+            arguments=("nothing",),
+            variables={},
+            folders=(),
+            memories=1,
+            memory_bytes=_PAGE_BYTES,
+            most_bytes=0,
+        )
+        for _ in range(WARM_UPS):
+            self.run(order, [nothing])
 
     def compile(self, source: bytes) -> bytes | ModuleRejected:
         try:
@@ -93,18 +120,16 @@ class Runtime:
         self, store: "wasmtime.Store", order: RunOrder, modules: Sequence[Any]
     ) -> "wasmtime.Func | ModuleRejected":
         """The function to be called, once everything around it is there."""
-        entry = modules[-1]
-        wanted = next((each for each in entry.exports if each.name == order.entrypoint), None)
-        if wanted is None or not isinstance(wanted.type, wasmtime.FuncType):
-            return ModuleRejected(words=f"it exports no function {order.entrypoint[:80]!r}")
-        if wanted.type.params or wanted.type.results:
-            return ModuleRejected(words=f"its {order.entrypoint[:80]!r} takes or gives values, and may do neither")
         for module, names in zip(modules[:-1], order.names[:-1], strict=True):
             instance = self._linker.instantiate(store, module)
             for name in names:
                 self._linker.define_instance(store, name, instance)
-        found = self._linker.instantiate(store, entry).exports(store)[order.entrypoint]
-        assert isinstance(found, wasmtime.Func)
+        found = self._linker.instantiate(store, modules[-1]).exports(store).get(order.entrypoint)
+        if not isinstance(found, wasmtime.Func):
+            return ModuleRejected(words=f"it exports no function {order.entrypoint[:80]!r}")
+        kind = found.type(store)
+        if kind.params or kind.results:
+            return ModuleRejected(words=f"its {order.entrypoint[:80]!r} takes or gives values, and may do neither")
         return found
 
 

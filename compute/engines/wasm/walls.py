@@ -13,6 +13,7 @@ import resource
 import struct
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 
 from compute.engines import syscalls
 from compute.engines.wasm.orders import Folder
@@ -27,7 +28,7 @@ _REFER, _TRUNCATE = 1 << 13, 1 << 14
 _WRITE = _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _MAKE_SYM | _REFER | _TRUNCATE
 _ALL_SINCE = ((1, (1 << 13) - 1), (2, _REFER), (3, _TRUNCATE), (5, 1 << 15))
 """What landlock knows to forbid of files, by the version that began to."""
-_SET_NO_NEW_PRIVS, _SET_PDEATHSIG, _SET_DUMPABLE = 38, 1, 4
+_SET_NO_NEW_PRIVS, _SET_PDEATHSIG, _SET_DUMPABLE, _GET_DUMPABLE = 38, 1, 4, 3
 _SECCOMP = {"x86_64": 317, "aarch64": 277, "riscv64": 277}
 _SECCOMP_FILTER, _ALL_THREADS = 1, 1
 _KILL = 9
@@ -40,9 +41,10 @@ def _libc() -> ctypes.CDLL:
 
 def prepare() -> None:
     """What the helper does once, for all that it forks."""
-    _libc()
     _filter()
     landlock_version()
+    _data_bytes()
+    _libc().prctl(_GET_DUMPABLE, 0, 0, 0, 0)
 
 
 def die_with_parent(parent: int) -> None:
@@ -54,7 +56,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def limit_memory(most_bytes: int) -> None:
-    """Of what the process has of its own, beyond what it has now; 0 is no limit."""
+    """Of what the process has of its own, beyond what the helper had; 0 is no limit."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if most_bytes:
         most = _data_bytes() + most_bytes
@@ -118,12 +120,12 @@ def _filter() -> _Program | None:
     return _Program(len(steps) // 8, steps)
 
 
+@cache
 def _data_bytes() -> int:
-    """What counts for RLIMIT_DATA of this process now."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123  # in each process
-        for line in status:
-            if line.startswith("VmData:"):
-                return int(line.split()[1]) * 1024
+    """What counted for RLIMIT_DATA of the helper when it asked."""
+    for line in Path("/proc/self/status").read_bytes().splitlines():
+        if line.startswith(b"VmData:"):
+            return int(line.split()[1]) * 1024
     return 0
 
 
