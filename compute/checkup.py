@@ -22,13 +22,15 @@ import msgspec
 from compute.engines.docker.api import DockerApi, EngineAway, EngineRefusal
 from compute.engines.docker.endpoint import EndpointRefused, find_socket
 from compute.engines.process.bubblewrap import Bubblewrap
+from compute.engines.wasm.engine import runtime_version
+from compute.engines.wasm.trial import runtime_works
 from compute.uplink.identity import SEED_FILE, Identity, load_identity
 from compute.uplink.invitation import invitation
 from compute.uplink.trust import trust_of
 from compute.upload.put import upload_session
 from shared.errors import MessagingUnavailable, TarponError
 from shared.ids import NodeId
-from shared.jobs.engine_params import DOCKER, PROCESS
+from shared.jobs.engine_params import DOCKER, PROCESS, WASM
 from shared.messaging.client import NOT_OF_TLS
 from shared.messaging.transport import Connection, connect
 from shared.protocol import messages, subjects
@@ -55,6 +57,8 @@ def node_checks(config: Config) -> list[Check]:
         checks.append(Check(ENGINES, partial(_docker, config)))
     if config.engines.types.process.enabled and PROCESS not in disabled:
         checks.append(Check(ENGINES, partial(_sandbox, config), SANDBOX_SECONDS))
+    if WASM not in disabled and runtime_version():
+        checks.append(Check(ENGINES, _wasm, SANDBOX_SECONDS))
     if config.compute.metrics.address and not is_running(config):
         checks.append(Check(PORTS, partial(_ports, config)))
     return checks
@@ -265,6 +269,14 @@ def _try_sandbox(config: Config) -> None:
     path, settings = os.environ.get("PATH", os.defpath), config.engines.types.process
     with tempfile.TemporaryDirectory(prefix="tarpon-doctor-") as folder:
         Bubblewrap.open(Path(folder), hidden=config.data_dir, shown=settings.read_only_paths, path=path)
+
+
+async def _wasm() -> list[Finding]:
+    told = f"wasmtime {runtime_version()}"
+    if await aside(runtime_works):
+        return [ok(ENGINES, f"{told} works here, for tasks of the engine wasm.")]
+    hint = "Reinstall it (tarpon-jobs[wasm]), or set Engines.Disabled=wasm, so that no module is placed here."
+    return [problem(ENGINES, "EngineUnavailable", f"{told} cannot compile a module on this machine.", hint)]
 
 
 async def _ports(config: Config) -> list[Finding]:

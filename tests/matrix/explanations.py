@@ -12,7 +12,6 @@ EXPLANATIONS: Mapping[str, Mapping[tuple[str, str], str]] = {
             "Tarpon",
             "`docker run --network none --cpu 0.1 --memory 20Mb --target all busybox:1.37.0 echo hello`",
         ): "That is a job of type ops, one task on every node, which Tarpon does not run yet; it says so.",
-        ("Tarpon", "`wasm run main.wasm`"): "Tarpon has no engine for wasm yet, and says so.",
     },
     "engines": {
         ("rootless Podman", "out of memory"): (

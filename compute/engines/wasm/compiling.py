@@ -70,7 +70,7 @@ class Compiling:
     async def _compile(self, module: SourceModule) -> int:
         target = os.memfd_create("compiled")
         try:
-            process = await in_thread(lambda: self._begin(module, target), within=FORK_SECONDS)
+            process = await in_thread(lambda: self._begin(module, target), within=2 * FORK_SECONDS)
             try:
                 async with asyncio.timeout(self._timeout_seconds):
                     await process.over()
@@ -89,9 +89,11 @@ class Compiling:
         order = CompileOrder(seconds=math.ceil(self._timeout_seconds), most_bytes=MEMORY_BYTES)
         source = in_memory("module", module.content)
         try:
-            return self._helper.compile(order, source=source, compiled=target)
+            process = self._helper.compile(order, source=source, compiled=target)
         finally:
             os.close(source)
+        process.forked_within(FORK_SECONDS)  # its time begins when it is there
+        return process
 
 
 def _end(process: ForkedProcess) -> None:

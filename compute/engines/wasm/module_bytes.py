@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 MAGIC = b"\0asm"
 _VERSION = b"\x01\0\0\0"
+EMPTY = MAGIC + _VERSION
+"""The smallest module."""
 _COMPONENT = b"\x0d\0\x01\0"
 _MEMORIES = 5
 """The number of the section that declares them."""
