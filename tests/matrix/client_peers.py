@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -102,7 +103,7 @@ def tarpon(folder: Path, s3: S3Server, engine: TestEngine) -> Iterator[Served]:
     stack = Stack(root, s3)
     try:
         stack.start_asking_orchestrator()
-        stack.start_compute(NODE, Engines_Types_Docker_Socket=engine.url)
+        stack.start_compute(NODE, python=sys.executable, Engines_Types_Docker_Socket=engine.url)
         yield Served(stack.api_port, {"BACALHAU_API_KEY": stack.key})
     finally:
         ended(stack)
