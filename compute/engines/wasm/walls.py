@@ -48,11 +48,10 @@ def prepare() -> None:
 
 
 def die_with_parent(parent: int) -> None:
-    """Whatever becomes of this process: it ends when its parent does, and nobody of its user looks into it."""
+    """Whatever becomes of this process: it ends when its parent does."""
     _checked(_libc().prctl(_SET_PDEATHSIG, _KILL, 0, 0, 0))
     if os.getppid() != parent:
         os._exit(0)
-    _checked(_libc().prctl(_SET_DUMPABLE, 0, 0, 0, 0))
 
 
 def limit_memory(most_bytes: int) -> None:
@@ -70,7 +69,8 @@ def limit_compiling(seconds: int, most_bytes: int) -> None:
 
 
 def close_in(folders: Iterable[Folder]) -> None:
-    """Nothing else can be opened any more, and nobody reached. Raises OSError."""
+    """Nothing else can be opened any more, nobody reached, and nobody of its user looks into it. Raises OSError."""
+    _checked(_libc().prctl(_SET_DUMPABLE, 0, 0, 0, 0))
     _checked(_libc().prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     if version := landlock_version():
         _forbid_files(version, folders)
