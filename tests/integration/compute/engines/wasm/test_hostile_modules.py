@@ -67,10 +67,11 @@ HOSTILE = {
 
 @pytest.mark.parametrize("module", HOSTILE.values(), ids=HOSTILE.keys())
 async def test_a_module_that_is_too_much_harms_nobody(bench: WasmBench, module: bytes) -> None:
+    assert await bench.run(wasm.exits(7)) == Exited(7)
+    helper = bench.engine.helper_pid
     end = await bench.run(module, resources=Capacity(memory=32 * MIB))
     reasons = {FailureReason.MODULE_INVALID, FailureReason.MODULE_TOO_COMPLEX, FailureReason.OUT_OF_MEMORY}
     assert end == Exited(0) or (isinstance(end, Broken) and end.reason in reasons), end
-    helper = bench.engine.helper_pid
     assert await bench.run(wasm.exits(7)) == Exited(7)
     assert bench.engine.helper_pid == helper
 
