@@ -20,7 +20,7 @@ from tarpon.client import Client
 from tarpon.executor.packing import PROGRAM, PYTHON, PackedCall, write_batch
 from tarpon.executor.problems import CallLost, OtherPython, ValueInvalid, ValueNotData, raised_there
 from tarpon.executor.reading import NotAValue, Reader
-from tarpon.executor.told import RaisedThere, ToldCall, long_value, names_beside, parsed, told_calls
+from tarpon.executor.told import RaisedThere, ToldCall, long_value, names_beside, parsed, told_of
 from tarpon.results.fetch_job import get_results
 from tarpon.results.files import contents_of
 
@@ -133,9 +133,8 @@ class Batch:
             raise OtherPython(".".join(map(str, PYTHON)), there)
         most = MOST_LINE_BYTES + MORE_FOR_EACH * (self._count // self._parts + 1)
         content = await _content(contents, f"{OUTPUTS}/values.jsonl", most)
-        for told in await asyncio.to_thread(list, told_calls(content)):
-            if 0 <= told.call < self._count and told.call % self._parts == part:
-                outcomes[told.call].told = told
+        for number, told in (await asyncio.to_thread(told_of, content, range(part, self._count, self._parts))).items():
+            outcomes[number].told = told
 
     def is_large(self, number: int, outcome: CallOutcome) -> bool:
         """Whether a part of its value has yet to be fetched."""

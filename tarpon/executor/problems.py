@@ -75,12 +75,16 @@ _NEVER_RAISED = (StopIteration, StopAsyncIteration)
 
 
 def raised_there(told: RaisedThere, arguments: list[Any] | None) -> BaseException:
-    """The same exception where it is one of Python's own, else CallFailed. Its cause is the traceback there."""
+    """The same exception where it is one of Python's own, else CallFailed. Its cause is the traceback there.
+
+    Python writes tracebacks to terminals by itself, so nothing in its texts steers one.
+    """
     name, module, text = one_line(told.type[:200]), one_line(told.module[:200]), printable(told.text)
     kind = getattr(builtins, name, None) if module == "builtins" else None
     made: BaseException = CallFailed(name if module == "builtins" else f"{module}.{name}", text)
     if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, _NEVER_RAISED):
         with contextlib.suppress(Exception):  # a node may have told arguments that it does not take
-            made = kind(*arguments) if arguments is not None else made
+            if arguments is not None:
+                made = kind(*(printable(each) if isinstance(each, str) else each for each in arguments))
     made.__cause__ = RemoteTraceback(told.traceback)
     return made

@@ -10,6 +10,9 @@ import msgspec
 
 from tarpon.executor.remote.values import FILE_TAGS
 
+MOST_LINE_VALUE = 1 << 20
+"""A longer value has a file of its own; so none of a line takes long to read."""
+
 
 class RaisedThere(msgspec.Struct, kw_only=True):
     type: str
@@ -33,6 +36,11 @@ class ToldCall(msgspec.Struct, kw_only=True):
 _LINE = msgspec.json.Decoder(ToldCall)
 
 
+def told_of(content: bytes, numbers: range) -> dict[int, ToldCall]:
+    """By the number of the call, of those that are told here; of two lines the last counts."""
+    return {told.call: told for told in told_calls(content) if told.call in numbers}
+
+
 def told_calls(content: bytes) -> Iterator[ToldCall]:
     """What is no such line is left out."""
     for line in io.BytesIO(content):
@@ -40,7 +48,8 @@ def told_calls(content: bytes) -> Iterator[ToldCall]:
             told = _LINE.decode(line)
         except (msgspec.MsgspecError, RecursionError, ValueError):  # a node may write anything
             continue
-        if told.error is not None or told.not_data is not None or bytes(told.value):
+        size = max(len(bytes(told.value)), len(bytes(told.error.arguments)) if told.error is not None else 0)
+        if size <= MOST_LINE_VALUE and (size or told.error is not None or told.not_data is not None):
             yield told
 
 

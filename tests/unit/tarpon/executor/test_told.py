@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tarpon.executor.problems import CallFailed, RemoteTraceback, raised_there
-from tarpon.executor.told import RaisedThere, names_beside, told_calls
+from tarpon.executor.told import MOST_LINE_VALUE, RaisedThere, names_beside, told_calls, told_of
 
 LINES = [
     b"nonsense",
@@ -15,6 +15,7 @@ LINES = [
     b'{"call": 0, "error": {"type": "ValueError"}}',
     b'{"call": 0, "value": ' + b"[" * 200_000,
     b"\xff",
+    b'{"call": 0, "value": "' + b"x" * MOST_LINE_VALUE + b'"}',
 ]
 
 
@@ -22,6 +23,12 @@ LINES = [
 def test_what_is_no_line_is_left_out(line: bytes) -> None:
     (told,) = told_calls(line + b'\n{"call": 3, "value": null}\n')
     assert (told.call, bytes(told.value)) == (3, b"null")
+
+
+def test_a_part_tells_of_its_own_calls_and_of_each_once() -> None:
+    lines = b"".join(b'{"call": %d, "value": %d}\n' % (call, at) for at in range(3) for call in (-1, 0, 1, 2, 4, 99))
+    told = told_of(lines, range(0, 5, 2))
+    assert {number: bytes(each.value) for number, each in told.items()} == {0: b"2", 2: b"2", 4: b"2"}
 
 
 @pytest.mark.parametrize(
@@ -56,3 +63,4 @@ def test_nothing_of_an_exception_steers_a_terminal() -> None:
     error = raised("Odd\x1b", None, "mine\x1b")
     assert isinstance(error.__cause__, RemoteTraceback)
     assert "\x1b" not in f"{error} {error.__cause__}"
+    assert str(raised("ValueError", ["\x1b[2J"])) == "\\x1b[2J"
