@@ -268,7 +268,8 @@ class ReportIntake:
         if has_failed and before.state.holds_capacity:
             self._nodes.on_failure(after)
         if after.result is not None and before.result is None:
-            self._measures.published(after.result)
+            plain = after.location is not None and is_plain(after.location.key)
+            self._measures.published(after.result, is_plain=plain)
             self._on_verified(after.id)
         if after.state is not before.state:
             # One line for each that went well would be most of the log, and a cost to each job.

@@ -33,9 +33,10 @@ class Measures:
         """The first attempt of a part of a job was placed, so long after the job was submitted."""
         self.placement_seconds.add(max(0, waited_ns) / 1e9)
 
-    def published(self, result: VerifiedResult) -> None:
+    def published(self, result: VerifiedResult, *, is_plain: bool = False) -> None:
+        """The size of one that `is_plain` is that of its manifest, to which its files come."""
         self.published_results += 1
-        self.published_bytes += result.size_bytes
+        self.published_bytes += result.size_bytes + (result.raw_bytes if is_plain else 0)
         self.publish_seconds += _bounded(result.publish_seconds)
         self.publish_retries += int(_bounded(result.retries))
         self.publish_renewals += int(_bounded(result.renewals))

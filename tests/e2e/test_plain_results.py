@@ -5,9 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from tests.e2e.stack import Stack, process_job
+from tests.servers import HOST
 
 PATHS = [{"Name": "outputs", "Path": "/outputs"}]
 PLAIN = {"Type": "s3managed", "Params": {"Encoding": "plain"}}
@@ -17,7 +19,7 @@ mkdir -p empty many/deep
 echo hello > a; echo -n > nothing; ln -s a link; ln a hard; chmod 700 a
 printf x > "many/odd %41 ä +&"; printf y > "$(printf 'many/\377bytes')"
 for n in $(seq 300); do echo $n > many/deep/$n; done
-head -c 9000000 /dev/urandom > large
+head -c 9000000 /dev/urandom > large; echo written
 """
 
 
@@ -78,6 +80,19 @@ def test_files_are_listed_shown_and_picked_as_those_of_an_archive(
     running.cli("job", "get", published, "outputs/many/deep/3*", "outputs/large", "--output-dir", str(tmp_path))
     assert (tmp_path / "outputs/many/deep/300").read_text() == "300\n"
     assert (tmp_path / "outputs/large").stat().st_size == 9_000_000
+
+
+def test_programs_read_its_files_by_range(running: Stack, published: str) -> None:
+    options = {"host": HOST, "port": running.api_port}
+    with fsspec.open(f"tarpon://{published}/outputs/many/deep/17", **options) as file:
+        assert file.read() == b"17\n"
+    with fsspec.open(f"tarpon://{published}/outputs/large", **options) as file:
+        file.seek(8_999_990)
+        assert len(file.read()) == 10
+
+
+def test_what_it_wrote_is_its_log(running: Stack, published: str) -> None:
+    assert running.cli("job", "logs", published).stdout == "written\n"
 
 
 @pytest.mark.parametrize("arguments", [("get", "--raw"), ("url",)])

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from shared.data.plain_text import one_line, printable
 from shared.ids import short
+from shared.jobs.publisher_params import PLAIN
 from shared.jobs.spec import WAITS_FOR, ChainLink, ChainView, JobView
 from shared.jobs.states import DesiredState, JobState
 from shared.protocol.published_facts import PublishedParams
@@ -217,9 +218,13 @@ def _published(executions: Sequence[ExecutionView]) -> Iterator[str]:
 def _about(params: PublishedParams) -> Iterator[str]:
     if params.left_out_count:
         yield f"not whole: {counted_in_words(params.left_out_count, 'entry')} could not be read, or not as they were"
-    yield f"{size(params.size)} in {params.entries:,} entries, {size(params.raw_size)} unpacked"
+    is_plain = params.encoding == PLAIN
+    if is_plain:
+        yield f"{size(params.raw_size)} in {params.entries:,} entries, an object for each file"
+    else:
+        yield f"{size(params.size)} in {params.entries:,} entries, {size(params.raw_size)} unpacked"
     if params.publish_seconds > 0:
-        rate = f"{size(params.size / params.publish_seconds)}/s"
+        rate = f"{size((params.raw_size if is_plain else params.size) / params.publish_seconds)}/s"
         numbers = {"part": params.parts if params.parts > 1 else 0, "retry": params.retries, "renewal": params.renewals}
         counted = "".join(f", {counted_in_words(count, what)}" for what, count in numbers.items() if count)
         yield f"published in {params.publish_seconds:.1f} s ({rate}), packed in {params.archive_seconds:.1f} s{counted}"

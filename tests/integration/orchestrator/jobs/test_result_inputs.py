@@ -250,11 +250,20 @@ async def test_the_result_of_a_job_of_another_namespace_is_no_input(desk: Desk) 
         assert f"Tasks[0].InputSources: there is no job {called!r}" in refused["Message"]
 
 
-async def test_a_job_that_publishes_nothing_has_no_result_to_read(desk: Desk) -> None:
-    silent = {"Name": "prepare", "Tasks": [TASK | {"Publisher": {"Type": "noop"}}]}
+@pytest.mark.parametrize(
+    ("publisher", "why"),
+    [
+        ({"Type": "noop"}, "it publishes none"),
+        ({"Type": "s3managed", "Params": {"Encoding": "plain"}}, "it is an object for each file"),
+    ],
+)
+async def test_a_job_that_publishes_no_archive_has_no_result_to_read(
+    desk: Desk, publisher: dict[str, Any], why: str
+) -> None:
+    silent = {"Name": "prepare", "Tasks": [TASK | {"Publisher": publisher}]}
     answer = await desk.running.ask(SUBMISSIONS, "PUT", {"Jobs": [silent, reading("train", "prepare")]})
     assert answer.json["Code"] == "InputResultMissing"
-    assert answer.json["Message"] == "The result of job prepare cannot be an input: it publishes none."
+    assert answer.json["Message"].startswith(f"The result of job prepare cannot be an input: {why}")
     assert (await desk.running.ask("/api/v1/orchestrator/jobs/prepare")).status == 404, "none is stored"
 
 

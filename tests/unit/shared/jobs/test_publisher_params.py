@@ -8,10 +8,10 @@ from msgspec.structs import replace
 from orchestrator.rules.fleet import shape_of
 from orchestrator.rules.job_defaults import completed
 from shared.errors import InvalidJob
-from shared.jobs.publisher_params import HardLinks, copies_hard_links, unknown_told
+from shared.jobs.publisher_params import HardLinks, copies_hard_links, is_plain, look, unknown_told
 from shared.jobs.rules import normalised
 from shared.jobs.spec import Job, SpecConfig, Task
-from shared.protocol.messages import COPIES_HARD_LINKS
+from shared.protocol.messages import COPIES_HARD_LINKS, PUBLISHES_PLAIN
 from shared.settings.config import BatchDefaults, DefaultPublisher, DefaultPublisherParams, TaskDefaults
 
 PARAMS = "Tasks[0].Publisher.Params"
@@ -93,3 +93,19 @@ def test_a_node_reads_what_an_orchestrator_of_an_earlier_version_passed_on_unrea
 def test_a_job_that_wants_copies_is_another_shape() -> None:
     assert shape_of(job({"HardLinks": "copy"}), frozenset()).abilities == (COPIES_HARD_LINKS,)
     assert shape_of(job({"HardLinks": "keep"}), frozenset()) == shape_of(job(), frozenset())
+
+
+@pytest.mark.parametrize(
+    ("given", "plain"),
+    [({}, False), ({"Encoding": "gzip"}, False), ({"encoding": " PLAIN "}, True), ({"Encoding": None}, False)],
+)
+def test_a_result_is_plain_where_its_job_says_so(given: dict[str, Any], *, plain: bool) -> None:
+    publisher = stored(job(given))
+    assert is_plain(publisher) is plain
+    assert (PUBLISHES_PLAIN in shape_of(job(publisher.params), frozenset()).abilities) is plain
+
+
+@pytest.mark.parametrize("encoding", ["zip", "tar", "plain,gzip", 7])
+def test_another_encoding_is_refused_with_the_name_of_the_field(encoding: object) -> None:
+    (problem,) = look(SpecConfig(type="s3managed", params={"Encoding": encoding})).problems
+    assert problem.startswith("Publisher.Params.Encoding ")
