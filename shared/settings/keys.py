@@ -1,6 +1,7 @@
 """Keys of settings: ours, and those of Bacalhau's configuration that Tarpon does not have."""
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 import msgspec
@@ -38,6 +39,12 @@ def _shown(value: object) -> object:
     return value.shown() if isinstance(value, ApiUsers | SignInRules) else str(value)
 
 
+@cache
+def fields_of(section: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """Kept, because msgspec finds them out anew from the texts of all annotations whenever it is asked."""
+    return msgspec.structs.fields(section)
+
+
 def plain_type(declared: Any) -> Any:
     """The type without what `Annotated` adds to it."""
     return get_args(declared)[0] if get_origin(declared) is Annotated else declared
@@ -49,7 +56,7 @@ def environment_name(key: str) -> str:
 
 
 def _leaves(section: msgspec.Struct, prefix: str) -> Iterator[tuple[str, Any, Any]]:
-    for declared in msgspec.structs.fields(section):
+    for declared in fields_of(type(section)):
         key, value = prefix + declared.encode_name, getattr(section, declared.name)
         if isinstance(value, msgspec.Struct):
             yield from _leaves(value, f"{key}.")

@@ -14,6 +14,7 @@ from shared.settings.keys import (
     ENVIRONMENT_PREFIX,
     asks_for_protection,
     environment_name,
+    fields_of,
     plain_type,
     settings,
     unsupported,
@@ -226,7 +227,7 @@ def _data_dir(pairs: Sequence[str], env: Mapping[str, str], home: Path) -> Path:
 
 def _build(section: Any, values: Mapping[str, Any], prefix: str) -> Any:
     parts = {}
-    for part in msgspec.structs.fields(section):
+    for part in fields_of(section):
         key = prefix + part.encode_name
         parts[part.name] = values[key] if key in values else _build(part.type, values, f"{key}.")
     return section(**parts)
