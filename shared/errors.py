@@ -363,6 +363,10 @@ class DownloadFailed(Unavailable):
     """An object could not be fetched."""
 
 
+class IsSchedule(Conflict):
+    """What is asked for is of a job that runs, and a schedule never does: its runs are jobs of their own."""
+
+
 class RemoteError(TarponError):
     """An error that a service answered with. Its `code` is that of the error there."""
 

@@ -18,7 +18,7 @@ from tarpon.http.calls import Absence
 from tarpon.http.live_logs import LiveLogs
 from tarpon.http.orchestrator_calls import OrchestratorCalls
 from tarpon.http.paths import job_path, query_of
-from tarpon.http.watching import Progress, is_over, patiently, watch
+from tarpon.http.watching import Progress, is_over, patiently, refuse_endless, watch
 
 if TYPE_CHECKING:
     from tarpon.sending.fetch import FetchedData
@@ -64,7 +64,7 @@ class Client(OrchestratorCalls):
     async def watch(self, job: str, *, namespace: str = "") -> AsyncGenerator[Progress, None]:
         """History items from the first on, and the job at each change of its state; ends when the job has ended.
 
-        A lost connection is made again and goes on where it was.
+        A lost connection is made again and goes on where it was. A schedule goes on until it is stopped.
         """
         progress = watch(self._calls, job_path(job, "/events"), query_of(namespace=namespace), patience=self._patience)
         async with aclosing(progress) as events:
@@ -80,8 +80,8 @@ class Client(OrchestratorCalls):
         from the task's result where its node does not have it any more. Without, it is the beginning that the record
         keeps of what a task that has ended wrote.
 
-        Raises NoResults where no task of the job has begun before its end, and OutputNotKept and what a download raises
-        where what was written last is not to be had.
+        Raises NoResults where no task of the job has begun before its end, IsSchedule where it is one, and
+        OutputNotKept and what a download raises where what was written last is not to be had.
         """
         query = query_of(
             namespace=namespace, execution_id=execution_id, follow="true" if follow else "", tail=str(tail)
@@ -150,17 +150,21 @@ class Client(OrchestratorCalls):
         """Return when a task of the job has begun. Raises NoResults if none has before the job's end."""
         async with aclosing(self.watch(job, namespace=namespace)) as events:
             async for event in events:
-                if isinstance(event, JobView) and event.state.state_type not in NOT_BEGUN:
-                    break
+                if isinstance(event, JobView):
+                    if event.state.state_type not in NOT_BEGUN:
+                        break
+                    refuse_endless(job, event)
         if not await self.patiently(partial(self.all_executions, job, namespace=namespace)):
             raise NoResults(
                 f"No task of job {job} has begun.", hint=f"`tarpon job describe {job}` shows what happened."
             )
 
     async def wait(self, job: str, *, namespace: str = "") -> JobView:
-        """The job when it has ended, however it did."""
+        """The job when it has ended, however it did. Raises IsSchedule where it is one, for its runs alone end."""
         async with aclosing(self.watch(job, namespace=namespace)) as events:
             async for event in events:
-                if isinstance(event, JobView) and is_over(event):
-                    return event
+                if isinstance(event, JobView):
+                    if is_over(event):
+                        return event
+                    refuse_endless(job, event)
         raise OrchestratorUnreachable(self._calls.told)

@@ -8,7 +8,7 @@
     |- NotFound                   what was asked for does not exist
     |  '- NoResults, FileNotInResult, OutputNotKept, PathNotFound, CallLost
     |- Conflict                   the present state forbids it
-    |  '- JobNotEnded, AlreadyFetching, ResultsInTheWay, ResultsNotMerged, ResultsNotMixed, CannotExtract,
+    |  '- JobNotEnded, IsSchedule, AlreadyFetching, ResultsInTheWay, ResultsNotMerged, ResultsNotMixed, CannotExtract,
     |     NoSpaceForResult, FileChanged, TargetInTheWay
     |- Refused                    whoever asks may not do this
     |  |- KeyNotSent, KeyNotKnownThere, TokenNotSent
@@ -35,6 +35,7 @@ from shared.errors import (
     DownloadFailed,
     InvalidDocument,
     InvalidInput,
+    IsSchedule,
     MessagingUnavailable,
     NoResults,
     NotFound,
@@ -102,6 +103,7 @@ __all__ = [
     "IndexDamaged",
     "InvalidDocument",
     "InvalidInput",
+    "IsSchedule",
     "IssuerUnreachable",
     "JobNotEnded",
     "KeyNotKnownThere",

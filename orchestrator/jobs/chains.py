@@ -37,16 +37,6 @@ class JobNeeded(Conflict):
         )
 
 
-class IsSchedule(Conflict):
-    """What is asked for is of a job that runs, and a schedule never does: its runs are jobs of their own."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"Job {name} is a schedule, which is not run again itself: its runs are jobs of their own.",
-            hint=f"`tarpon job schedule run-now {name}` begins one now.",
-        )
-
-
 def pinned(model: Model, job: Job, together: Together = _ALONE) -> tuple[PinnedNeed, ...]:
     """The needs of a valid job. Raises InvalidJob, NeedNeverMet."""
     if not needs_of(job):

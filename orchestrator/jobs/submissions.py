@@ -16,7 +16,7 @@ from orchestrator.admission.schedule_limits import ScheduleLimits
 from orchestrator.admission.task_secrets import TaskSecrets
 from orchestrator.inputs.new_lists import NewLists, new_lists
 from orchestrator.inputs.resolvers import InputResolvers
-from orchestrator.jobs.chains import IsSchedule, pinned
+from orchestrator.jobs.chains import pinned
 from orchestrator.jobs.idempotency import (
     IdempotencyTokenUsed,
     Use,
@@ -47,6 +47,7 @@ from shared.errors import (
     Conflict,
     InvalidInput,
     InvalidJob,
+    IsSchedule,
     JobBeingDeleted,
     JobDeleted,
     JobEnded,
@@ -324,7 +325,11 @@ class Submissions:
             if user is not None and (known := version_of_use(user, use)):
                 return known  # the same request, come again
             if entry.job.schedule is not None:
-                raise IsSchedule(entry.job.name)
+                name = entry.job.name
+                raise IsSchedule(
+                    f"Job {name} is a schedule, which is not run again itself: its runs are jobs of their own.",
+                    hint=f"`tarpon job schedule run-now {name}` begins one now.",
+                )
             number = version or entry.job.version
             if number not in entry.specs or number > entry.job.version:
                 raise NotFound(f"Job {entry.job.id} has no version {number}.")

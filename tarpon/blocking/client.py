@@ -329,7 +329,7 @@ class SyncClient:
     def watch(self, job: str, *, namespace: str = "") -> Iterator[Progress]:
         """History items from the first on, and the job at each change of its state; ends when the job has ended.
 
-        A lost connection is made again and goes on where it was.
+        A lost connection is made again and goes on where it was. A schedule goes on until it is stopped.
         """
         return self._loop.each(self._opened().watch(job, namespace=namespace))
 
@@ -342,8 +342,8 @@ class SyncClient:
         from the task's result where its node does not have it any more. Without, it is the beginning that the record
         keeps of what a task that has ended wrote.
 
-        Raises NoResults where no task of the job has begun before its end, and OutputNotKept and what a download raises
-        where what was written last is not to be had.
+        Raises NoResults where no task of the job has begun before its end, IsSchedule where it is one, and
+        OutputNotKept and what a download raises where what was written last is not to be had.
         """
         return self._loop.each(
             self._opened().logs(job, namespace=namespace, execution_id=execution_id, follow=follow, tail=tail)
@@ -391,7 +391,7 @@ class SyncClient:
         )
 
     def wait(self, job: str, *, namespace: str = "") -> JobView:
-        """The job when it has ended, however it did."""
+        """The job when it has ended, however it did. Raises IsSchedule where it is one, for its runs alone end."""
         return self._loop.run(self._opened().wait(job, namespace=namespace))
 
     def list_data(self, *, namespace: str = "") -> ListDataResponse:

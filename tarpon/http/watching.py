@@ -8,7 +8,7 @@ from typing import TypeVar
 import aiohttp
 import msgspec
 
-from shared.errors import Conflict, OrchestratorUnreachable, RemoteError
+from shared.errors import Conflict, IsSchedule, OrchestratorUnreachable, RemoteError
 from shared.jobs.spec import JobView
 from shared.jobs.states import JobState
 from shared.protocol.rest import EVENT_HISTORY, EVENT_JOB, HistoryItem
@@ -45,6 +45,16 @@ class ServerSentEvent(msgspec.Struct, frozen=True):
 
 def is_over(job: JobView) -> bool:
     return job.state.state_type in _ENDS
+
+
+def runs_of(schedule: JobView) -> str:
+    return f"`tarpon job list -l tarpon.schedule={schedule.name}` lists them."
+
+
+def refuse_endless(job: str, view: JobView) -> None:
+    """Raise IsSchedule where a wait for the job's end would last until somebody stops it."""
+    if view.schedule_status and not is_over(view):
+        raise IsSchedule(f"Job {job} is a schedule, and has no end: its runs have.", hint=runs_of(view))
 
 
 async def watch(calls: Calls, path: str, query: dict[str, str], *, patience: float) -> AsyncGenerator[Progress, None]:

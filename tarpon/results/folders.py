@@ -12,7 +12,7 @@ from shared import ids
 from shared.errors import CannotExtract, Conflict, InvalidInput
 from shared.extraction.tar_reader import Member, MemberKind
 from shared.jobs.partition_names import partition_name
-from shared.jobs.spec import JobView
+from shared.jobs.spec import Job, JobView
 from shared.protocol.rest import ResultParams
 from tarpon.results.staging import is_staging
 
@@ -41,16 +41,16 @@ class ResultsInTheWay(Conflict):
 @asynccontextmanager
 async def receiving(job: str, view: JobView, output_dir: Path | None) -> AsyncIterator[Path]:
     """The folder that receives the results. It is made with those above it; what of them stays empty is removed."""
-    folder = (output_dir or Path(_folder_name(job, view))).absolute()
+    folder = (output_dir or results_folder(job, view)).absolute()
     missing = list(takewhile(lambda each: not os.path.lexists(each), (folder, *folder.parents)))
     try:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
-            told = f"{shown(folder)} is there, and is no folder."
-            raise InvalidInput(told, hint="Name another one with --output-dir, or move it away.") from None
+            raise _no_folder(folder) from None
         except OSError as error:
-            raise CannotExtract(f"{shown(folder)} cannot be made: {error.strerror}.") from error
+            told = f"{shown(folder)} cannot be made: {error.strerror}."
+            raise CannotExtract(told, hint="Name a folder with --output-dir where you may write.") from error
         yield folder
     except BaseException:
         for each in missing:
@@ -71,11 +71,16 @@ def removed_if_empty(folder: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def _folder_name(job: str, view: JobView) -> str:
-    """The job as it is called, or by its id where a file system has no names of that length."""
+def _no_folder(path: Path) -> InvalidInput:
+    hint = "Name another one with --output-dir, or move it away."
+    return InvalidInput(f"{shown(path)} is there, and is no folder.", hint=hint)
+
+
+def results_folder(job: str, view: JobView) -> Path:
+    """Where results go if nobody says: by the job as it is called, or its id where no file can have such a name."""
     typed = job if view.namespace in {"", "default"} else f"{view.namespace}-{job}"
     name = f"job-{typed.replace(os.sep, '_')}"
-    return name if len(os.fsencode(name)) <= MAX_NAME_BYTES else f"job-{view.id}"
+    return Path(name if len(os.fsencode(name)) <= MAX_NAME_BYTES else f"job-{view.id}")
 
 
 def places_of(folder: Path, view: JobView, results: Sequence[ResultParams], *, raw: bool) -> list[Path]:
@@ -100,15 +105,15 @@ def _place_of(folder: Path, view: JobView, params: ResultParams, *, is_only: boo
     return folder / partition_name(params.partition_index, view.count or 1)
 
 
-def expected_names(view: JobView, merged: Sequence[ResultParams] = ()) -> list[str]:
+def expected_names(job: Job, merged: Sequence[ResultParams] = ()) -> list[str]:
     """What a result has at its top, or several that are merged, as far as can be known beforehand.
 
     `stdout.7` is what earlier versions of Tarpon made.
     """
     partitions = [each.partition_index for each in merged]
-    keys = [*(partition_name(partition, view.count or 1) for partition in partitions), *map(str, partitions)]
+    keys = [*(partition_name(partition, job.count or 1) for partition in partitions), *map(str, partitions)]
     always = [f"{name}.{key}" for key in keys for name in ALWAYS] if keys else ALWAYS
-    return [*always, *(path.name for task in view.tasks[:1] for path in task.result_paths)]
+    return [*always, *(path.name for task in job.tasks[:1] for path in task.result_paths)]
 
 
 def check_free(folder: Path, names: Iterable[str | Path]) -> None:
@@ -118,11 +123,13 @@ def check_free(folder: Path, names: Iterable[str | Path]) -> None:
         raise ResultsInTheWay(folder, taken)
 
 
-def refuse_taken(called: str, view: JobView) -> None:
-    """Raise ResultsInTheWay where a new execution's results would not come into the folder of a job called so."""
-    folder, count = Path(_folder_name(called, view)).absolute(), view.count or 1
+def refuse_taken(folder: Path, job: Job) -> None:
+    """Raise ResultsInTheWay or InvalidInput where a new execution's results would not come into the folder."""
+    folder, count = folder.absolute(), job.count or 1
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise _no_folder(folder)
     if count == 1:
-        check_free(folder, expected_names(view))
+        check_free(folder, expected_names(job))
         return
     names = [partition_name(number, count) for number in range(count)] if folder.exists() else []
     if taken := [name for name in names if os.path.lexists(folder / name) and not is_empty(folder / name)]:

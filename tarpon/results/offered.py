@@ -9,7 +9,7 @@ from shared.jobs.spec import JobView
 from shared.protocol.rest import ResultItem, ResultParams
 from tarpon.archive.plain import GiveUrls
 from tarpon.http.orchestrator_calls import OrchestratorCalls
-from tarpon.http.watching import JobNotEnded, is_over
+from tarpon.http.watching import JobNotEnded, is_over, runs_of
 from tarpon.transfer.download import Renew
 
 _NAMED = 10
@@ -66,7 +66,7 @@ def refuse_schedule(job: str, view: JobView, what: str) -> None:
     if view.schedule_status:
         raise NoResults(
             f"Job {job} is a schedule, and has no {what}: its runs have.",
-            hint=f"`tarpon job list -l tarpon.schedule={view.name}` lists them.",
+            hint=runs_of(view),
         )
 
 

@@ -213,19 +213,23 @@ def test_programs_get_their_document_of_a_job_that_failed(running: Stack, tmp_pa
 def test_programs_get_their_document_also_where_the_results_cannot_be_fetched(running: Stack) -> None:
     job = running.submit(process_job("true"))
     running.wait_ended(job)
-    running.cli("job", "get", job)
-    done = running.cli("job", "rerun", job, "--output", "json", "--get", check=False)
+    done = running.cli("job", "rerun", job, "--output", "json", "--get", "--output-dir", "/proc/no/folder", check=False)
     assert done.returncode == 1
-    assert "[ResultsInTheWay]" in done.stderr
+    assert "Name a folder with --output-dir where you may write." in done.stderr
     assert json.loads(done.stdout)["JobVersion"] == 2
 
 
 def test_results_in_the_way_are_found_before_the_submit(running: Stack, tmp_path: Path) -> None:
     job = written(tmp_path, process_job("true") | {"Name": "twice-got"})
+    into = ("--get", "--output-dir", str(tmp_path / "here"))
     running.cli("job", "run", "--get", job)
-    done = running.cli("job", "run", "--get", "--force", job, check=False)
-    assert "[ResultsInTheWay]" in done.stderr
-    assert len(json.loads(running.cli("job", "versions", "twice-got", "--output", "json").stdout)) == 1
+    running.cli("job", "rerun", "twice-got", *into)
+    assert (tmp_path / "here" / "stdout").is_file()
+    for command in ["run", "--force", job], ["rerun", "twice-got"]:
+        for taken in ("--get",), into:
+            done = running.cli("job", *command, *taken, check=False)
+            assert "[ResultsInTheWay]" in done.stderr
+    assert len(json.loads(running.cli("job", "versions", "twice-got", "--output", "json").stdout)) == 2
 
 
 def test_programs_that_do_not_wait_get_the_job_as_it_is(running: Stack, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+import tarpon
+from shared.errors import IsSchedule
 from tests.e2e.cluster import Cluster, Orchestrator
 from tests.e2e.stack import Stack, process_job, wait_until
 from tests.late_schedules import set_back
@@ -34,6 +36,10 @@ def test_the_example_of_a_schedule_is_submitted_run_now_and_stopped(running: Sta
 
     assert "tarpon job list -l tarpon.schedule=nightly" in running.cli("job", "get", "nightly", check=False).stderr
     assert "has no logs: its runs have" in running.cli("job", "logs", "--follow", "nightly", check=False).stderr
+    watched = running.cli("job", "watch", "nightly", check=False).stderr
+    assert "is a schedule, and has no end: its runs have. [IsSchedule]" in watched
+    with tarpon.SyncClient(HOST, running.api_port) as client, pytest.raises(IsSchedule):
+        client.wait("nightly")
     described = running.cli("job", "describe", "nightly").stdout
     assert "30 2 * * * (Europe/Berlin), within: 6h, keep: 30" in described
     assert "The next run is due at 20" in described

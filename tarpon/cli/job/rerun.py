@@ -42,8 +42,14 @@ def rerun(*, job: str, failed: bool, job_version: int | None, reason: str, names
 
     from shared.protocol.rest import SubmitResponse
     from tarpon.cli.job.run import BegunJob, JobRun
+    from tarpon.results.folders import refuse_taken, results_folder
+    from tarpon.results.offered import is_without_publisher
 
     async def begin(client: "Client") -> "BegunJob":
+        if options.get and options.wait:
+            view = await client.get(job, job_version=job_version or 0, namespace=namespace)
+            if not is_without_publisher(view):
+                refuse_taken(options.output_dir or results_folder(job, view), view)
         begun = await client.rerun(job, job_version=job_version or 0, failed=failed, reason=reason, namespace=namespace)
         submitted = SubmitResponse(job_id=begun.job_id, job_version=begun.job_version, warnings=begun.warnings)
         return BegunJob(submitted, None, f"Job {begun.job_id} runs again as version {begun.job_version}.", job)

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import click
 import msgspec
-from msgspec.structs import replace
 
 from shared.data.plain_text import printable
 from shared.errors import NoResults, OrchestratorUnreachable, TarponError
@@ -33,7 +33,7 @@ from tarpon.cli.job_files.written import job_document, job_yaml
 from tarpon.cli.results.get import download
 from tarpon.client import Client
 from tarpon.http.watching import JobNotEnded
-from tarpon.results.folders import refuse_taken
+from tarpon.results.folders import refuse_taken, results_folder
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ def run_job(job: Job, options: RunOptions, config: Config, sends: Sequence[Local
 
     async def submit(client: Client) -> BegunJob:
         if options.get and options.wait:
-            await _refuse_taken(client, job)
+            await _refuse_taken(client, job, options.output_dir)
         submitted = await client.submit(await with_sent(client, job, sends), force=options.force)
         again = f" as version {submitted.job_version}" if submitted.job_version > 1 else ""
         when = ", to be run by its schedule" if job.schedule is not msgspec.UNSET else ""
@@ -64,16 +64,21 @@ def run_job(job: Job, options: RunOptions, config: Config, sends: Sequence[Local
     return JobRun(submit, options).run(config)
 
 
-async def _refuse_taken(client: Client, job: Job) -> None:
+async def _refuse_taken(client: Client, job: Job, output_dir: Path | None) -> None:
     """Raise ResultsInTheWay at once where the folder has the results of the job that has this name already."""
     name = job.name.strip()
-    if not name or not job.tasks or job.tasks[0].publisher.type.lower() in NO_PUBLISHERS:
+    if not job.tasks or job.tasks[0].publisher.type.lower() in NO_PUBLISHERS:
+        return
+    if output_dir is not None:
+        refuse_taken(output_dir, job)
+        return
+    if not name:
         return
     try:
         view = await client.get(name, namespace=job.namespace)
     except TarponError:  # there is none yet; what else is wrong the submit tells
         return
-    refuse_taken(name, replace(view, count=job.count, tasks=job.tasks))
+    refuse_taken(results_folder(name, view), job)
 
 
 class BegunJob(NamedTuple):
@@ -258,9 +263,15 @@ class JobRun:
 
     async def _get(self, client: Client, ended: JobView) -> None:
         on_report = self._keep if self._options.is_for_programs else None
-        strict, version = self._options.strict, ended.version
-        called = self._called or self.job_id
-        await download(client, self.job_id, called=called, job_version=version, strict=strict, on_report=on_report)
+        await download(
+            client,
+            self.job_id,
+            called=self._called or self.job_id,
+            job_version=ended.version,
+            output_dir=self._options.output_dir,
+            strict=self._options.strict,
+            on_report=on_report,
+        )
 
     async def _completed(self, client: Client, ended: JobView, executions: Sequence[ExecutionView]) -> None:
         click.echo(completed(ended, executions), err=True)

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
@@ -18,6 +19,7 @@ class RunOptions(NamedTuple):
     id_only: bool = False
     follow: bool = False
     get: bool = False
+    output_dir: Path | None = None
     force: bool = False
     exit_zero: bool = False
     exit_code: bool = False
@@ -48,6 +50,11 @@ _OPTIONS = (
     click.option("--id-only", is_flag=True, help="Print nothing but the job's id on stdout."),
     click.option("-f", "--follow", is_flag=True, help="Print what the task writes, while it writes it."),
     click.option("--get", is_flag=True, help="Download the results when the job has completed."),
+    click.option(
+        "--output-dir",
+        type=click.Path(path_type=Path),
+        help="Where --get puts the results; it is made where it is missing. Otherwise that is ./job-JOB.",
+    ),
     click.option("--exit-zero", is_flag=True, help="Exit with 0 also when the job failed or was stopped."),
     click.option(
         "--exit-code", is_flag=True, help="Exit with the code of the task; of several parts, with the highest one."
@@ -88,6 +95,8 @@ def run_options(
 def _check(options: RunOptions) -> None:
     if options.exit_zero and options.exit_code:
         raise click.UsageError("--exit-zero and --exit-code exclude each other.")
+    if options.output_dir is not None and not options.get:
+        raise click.UsageError("--output-dir is where --get puts the results, so it goes with that one alone.")
     if options.wait:
         return
     for name in _needing_end(options):

@@ -39,6 +39,10 @@ def run(*, file: str, input: tuple[str, ...], options: RunOptions, template: Tem
                 " `tarpon data put PATH --name NAME`, and name it in the job that reads it, under InputSources:"
                 " {Source: {Type: upload, Params: {Data: NAME}}, Target: /inputs}."
             )
+        if options.output_dir is not None:
+            raise click.UsageError(
+                "--output-dir is for a file with one job. Without it each job's results go into ./job-NAME."
+            )
         from tarpon.cli.job.chain import run_jobs
 
         return run_jobs(jobs, options, config)

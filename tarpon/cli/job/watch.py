@@ -83,9 +83,11 @@ class JobWatch:
         from tarpon.cli.display.live import JobDisplay
         from tarpon.cli.display.outages import outages_told
         from tarpon.cli.display.watching import asking, goes_on, known_executions, refuse_failure
+        from tarpon.http.watching import refuse_endless
 
         async with client_of(config) as client:
             job = await client.get(self._job, namespace=self._namespace)
+            refuse_endless(self._job, job)
             self.job_id = job.id
             display = JobDisplay(job.count or 1, verbose=self._verbose, ask=asking(client, job.id))
             async with outages_told(client, display.tell):

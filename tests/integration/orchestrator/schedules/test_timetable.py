@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from orchestrator.admission.schedule_limits import ScheduleTooFrequent, TooManySchedules
 from orchestrator.admission.task_secrets import SecretUnknown
-from orchestrator.jobs.chains import IsSchedule
 from orchestrator.jobs.submissions import PublisherNotReady
 from orchestrator.rules.records import OF_SCHEDULES
 from orchestrator.schedules.changes import NotASchedule, ScheduleChanges, ScheduleStopped
@@ -20,7 +19,7 @@ from orchestrator.schedules.timetable import Timetable
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.storage.wall_clock import now_ns
 from orchestrator.telemetry.measures import Measures
-from shared.errors import InvalidJob, JobUnchanged
+from shared.errors import InvalidJob, IsSchedule, JobUnchanged
 from shared.jobs.durations import Duration
 from shared.jobs.schedules import SECOND_NS, schedule_of
 from shared.jobs.spec import Job, Schedule
