@@ -11,7 +11,15 @@ from shared.data.plain_text import printable
 from shared.errors import InvalidInput, OrchestratorUnreachable, RemoteError, TarponError
 from tarpon.cli.completion import VARIABLE
 from tarpon.cli.console.commands import Given, Group, ReaderWentAway
-from tarpon.cli.console.outcomes import EXIT_CODES_HELP, Exit, ImportNameTaken, JobStopped, NoSpaceLeft, show_error
+from tarpon.cli.console.outcomes import (
+    EXIT_CODES_HELP,
+    Exit,
+    ImportNameTaken,
+    JobStopped,
+    NoSpaceLeft,
+    PathUnusable,
+    show_error,
+)
 from tarpon.import_names import shadowed
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -96,6 +104,8 @@ def _explained(error: BaseException, *, debug: bool) -> int:
         case OSError() if error.errno in _FULL:
             _drop_output()
             return _explained(NoSpaceLeft(os.strerror(error.errno)), debug=debug)
+        case OSError(errno=int() as number, filename=str() | bytes() as path) if number in PathUnusable.REASONS:
+            return _explained(PathUnusable(os.fsdecode(path), number), debug=debug)
         case ImportError() if told := shadowed("compute", "orchestrator"):
             return _explained(ImportNameTaken(told), debug=debug)
         case Exception():

@@ -173,6 +173,7 @@ RETRYABLE = {
     "PastedTextOfOtherKind": False,
     "PastedTextTruncated": False,
     "PathNotFound": False,
+    "PathUnusable": False,
     "PatternInvalid": False,
     "PatternTooSlow": False,
     "PayloadTooLarge": False,

@@ -4,6 +4,8 @@ import importlib
 import inspect
 import pkgutil
 import re
+import subprocess
+import sys
 from types import ModuleType
 
 import pytest
@@ -58,3 +60,8 @@ def test_a_public_error_is_the_class_that_is_raised() -> None:
 def test_every_public_error_stands_in_the_tree_that_is_shown() -> None:
     shown = set(re.findall(r"\b[A-Z]\w+", (errors.__doc__ or "").partition("\n\n")[2].partition("\n\n")[0]))
     assert set(errors.__all__) <= shown
+
+
+def test_errors_are_found_without_an_import_of_their_own() -> None:
+    code = "import tarpon; tarpon.errors.TarponError, tarpon.notebook.show"
+    subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=60)

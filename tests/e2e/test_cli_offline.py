@@ -36,6 +36,19 @@ def test_output_that_finds_no_space_is_an_error_of_its_own() -> None:
     assert "Exception ignored" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("file", "data_dir"), [("data", "data"), ("data", "data/below"), ("data/orchestrator", "data")], ids=str
+)
+def test_what_is_in_the_way_of_a_folder_is_named_and_no_defect(tmp_path: Path, file: str, data_dir: str) -> None:
+    in_the_way = tmp_path / file
+    in_the_way.parent.mkdir(exist_ok=True)
+    in_the_way.touch()
+    done = run([sys.executable, "-m", "tarpon", "serve", "-c", f"DataDir={tmp_path / data_dir}"])
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: '{in_the_way}")
+    assert "[PathUnusable]" in done.stderr
+
+
 # ---- the documented examples of the managed publisher ------------------------------------------------------------
 
 

@@ -1,6 +1,9 @@
 """Outcomes of commands: exit codes, and how errors look."""
 
 import enum
+import errno
+from collections.abc import Mapping
+from typing import ClassVar
 
 import click
 
@@ -66,6 +69,28 @@ class NoSpaceLeft(TarponError):
         super().__init__(
             f"There is no space left for the output: {reason}.",
             hint="What was written is not complete. Free some space there, or write elsewhere, and repeat the command.",
+        )
+
+
+class PathUnusable(TarponError):
+    """What is at this path, or the rights to it, are not what the command needs: the machine's matter, not a defect."""
+
+    REASONS: ClassVar[Mapping[int, str]] = {
+        errno.EEXIST: "it is no folder, and a folder is needed there",
+        errno.ENOTDIR: "something above it is no folder",
+        errno.EISDIR: "it is a folder, and a file is needed there",
+        errno.EROFS: "its file system cannot be written to",
+        errno.EACCES: "this user has no right to it",
+        errno.EPERM: "this user has no right to it",
+        errno.ELOOP: "links lead round in a circle there",
+        errno.ENAMETOOLONG: "its name is too long",
+    }
+    """By the number of the system's error."""
+
+    def __init__(self, path: str, number: int) -> None:
+        super().__init__(
+            f"{path!r} cannot be used: {self.REASONS[number]}.",
+            hint="Have a look at it (`ls -ld`), or name another place; that of a service is its DataDir.",
         )
 
 
