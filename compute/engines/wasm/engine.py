@@ -35,8 +35,8 @@ FOLDER = "wasm"
 OUTPUT_LIMIT_BYTES = 1 << 30
 """For stdout and for stderr each."""
 CHECK_SECONDS = 0.25
-BEGINNERS = min(8, (os.cpu_count() or 1) + 1)
-"""Threads that begin modules; they wait for one helper."""
+BEGINNERS = min(16, 4 * (os.cpu_count() or 1))
+"""Threads that begin modules, and mostly wait for what the helper forks."""
 
 
 def runtime_version() -> str:

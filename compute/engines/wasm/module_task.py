@@ -2,6 +2,7 @@
 
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 
 from compute.disk.result_contents import STDERR, STDOUT
 from compute.engines.engine import Broken, Exited, Run, RunEnd
@@ -57,12 +58,13 @@ class ModuleTask:
             if (ready := compiling.ready(module)) is None:
                 self.missing.append(number)
             else:
-                self._compiled[number] = ready
+                self.has(number, ready)
         return None if self.missing else self.begin()
 
     def has(self, number: int, compiled: int) -> None:
-        """Of the module of this number, which was missing."""
+        """Of the module of this number, whose bytes nobody needs any more: a task may run for long."""
         self._compiled[number] = compiled
+        self.modules[number] = replace(self.modules[number], content=b"")
 
     def begin(self) -> RunEnd | None:
         """As `prepare`, once nothing is missing."""
