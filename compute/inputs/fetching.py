@@ -1,13 +1,14 @@
 """Fetching of inputs: all that a task is to read is where it looks for it, before it is started."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from compute.disk.input_files import MountedInput, seal
 from compute.disk.workspace import DISK_SECONDS
 from compute.inputs.failures import InputFailed
+from compute.inputs.inline import InlineInputs
 from compute.inputs.objects.managed import ManagedInputs
 from compute.inputs.order import InputOrder
 from compute.inputs.places import InputPlace, make_way, mounted, places_of
@@ -56,7 +57,7 @@ class Inputs:
 
     async def _fetch(self, order: InputOrder) -> tuple[MountedInput, ...]:
         places = places_of(order)
-        await in_thread(lambda: make_way(places, order.workspace), within=DISK_SECONDS)
+        written = await in_thread(lambda: self._begun(places, order), within=DISK_SECONDS)
         managed = {number: place for number, place in enumerate(places) if is_managed(place.source.source)}
         elsewhere: dict[int, Path] = {}
         if managed:
@@ -64,10 +65,24 @@ class Inputs:
             elsewhere = await self._managed.fetch(order, managed)
         return tuple(
             [
-                mounted(place, elsewhere.get(number)) if number in managed else await self._provide(place, order)
+                mounted(place, elsewhere.get(number))
+                if number in managed or number in written
+                else await self._provide(place, order)
                 for number, place in enumerate(places)
             ]
         )
+
+    def _begun(self, places: Sequence[InputPlace], order: InputOrder) -> set[int]:
+        """Which of them are there, once there is a way to all: what is in the job takes no thread of its own."""
+        make_way(places, order.workspace)
+        written = set()
+        for number, place in enumerate(places):
+            own = self._own.get(place.source.source.type.lower())
+            if isinstance(own, InlineInputs):
+                own.write(place)
+                seal(place.path)
+                written.add(number)
+        return written
 
     async def _provide(self, place: InputPlace, order: InputOrder) -> MountedInput:
         path = await self._own[place.source.source.type.lower()].provide(place, order)
