@@ -257,7 +257,7 @@ class Offers:
             namespace=job.namespace,
             job_version=record.job_version,
             partition_index=record.partition,
-            partition_count=job.count or 1,
+            partition_count=entry.part_count(record.job_version),
             task=job.task,
             resources=record.resources,
             execution_timeout_seconds=timeouts.execution_timeout or timeouts.total_timeout,

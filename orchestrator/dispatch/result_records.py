@@ -162,7 +162,8 @@ class ResultRecords:
         spec = entry.specs.get(record.job_version)
         if spec is None:
             return None
-        return result_record(entry.job, spec, entry.kept_versions(record.job_version), record)
+        keeps, count = entry.kept_versions(record.job_version), entry.part_count(record.job_version)
+        return result_record(entry.job, spec, keeps, record, count=count)
 
     async def _put(self, told: ResultRecord) -> None:
         bucket = await self._locations.bucket_of(told.location)

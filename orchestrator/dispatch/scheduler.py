@@ -18,6 +18,7 @@ from orchestrator.dispatch.drains import Drains
 from orchestrator.dispatch.ends_in_vain import end_in_vain
 from orchestrator.dispatch.second_opinion import asks_others
 from orchestrator.dispatch.steps import Steps, TakenStep
+from orchestrator.dispatch.targets import Targets
 from orchestrator.nodes.node_changes import tell_suspicions
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules import time_outs
@@ -42,6 +43,7 @@ from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_
 from shared.jobs.capacity import Capacity
 from shared.jobs.publisher_params import is_plain
 from shared.jobs.rules import MANAGED, capacity_of
+from shared.jobs.spec import OPS
 from shared.jobs.states import DesiredState, ExecutionState, FailureReason
 from shared.runtime.aio import pipelined
 from shared.runtime.log_lines import about
@@ -96,6 +98,7 @@ class Scheduler:
         self._measures = measures
         self._lately = Lately()
         self._at_hand = at_hand
+        self._targets = Targets(model, store, nodes)
 
     async def run(self) -> None:
         """Decide and act until cancelled: at each change about what it may have changed, and by the clock."""
@@ -121,6 +124,7 @@ class Scheduler:
                 await self._take_from_rejected()
                 self._model.backlog.release(now_ns())
                 await end_in_vain(self._model, self._store)
+                await self._look_at_targets(is_tick=is_tick)
                 await self._place()
                 if is_tick:
                     await self._fail_overdue()
@@ -250,6 +254,20 @@ class Scheduler:
 
     # ---- executions that should start -------------------------------------------------------------------------------
 
+    async def _look_at_targets(self, *, is_tick: bool) -> None:
+        """Choose the nodes of ops jobs whose turn it is, and end the parts whose nodes are gone."""
+        if not self._model.backlog.each_node:
+            return
+        entries = [self._model.jobs[job] for job in self._model.backlog.each_node]
+        fleet, now = self._nodes.fleet(self._unreachable()), now_ns()
+        hopeless = await self._targets.choose([wanted_of(self._model, now, each) for each in entries], fleet)
+        failing = {job: why for job, why in hopeless.items() if not self._may_wait(job)}
+        versions = {job: self._model.jobs[job].job.version for job in failing}
+        await pipelined(failing, lambda job: self._fail_job(job, versions[job], failing[job]), at_once=WRITES_AT_ONCE)
+        if is_tick:
+            left = [self._model.jobs[job] for job in self._model.backlog.each_node]
+            await self._targets.end_gone([wanted_of(self._model, now, each) for each in left], fleet)
+
     async def _place(self) -> None:
         fleet, blocked = self._nodes.fleet(self._unreachable()), dict[Shape, str]()
         shares = self._shares(fleet.total) if self._model.backlog.pending.is_shared else None
@@ -350,22 +368,25 @@ def wanted(model: Model, now: int, blocked: Container[Shape] = (), shares: Share
     Of one namespace it is the most urgent first, then the oldest.
     """
     lines = {
-        namespace: map(partial(_wanted, model, now), entries)
+        namespace: (wanted_of(model, now, each) for each in entries if not each.lacks_targets)
         for namespace, entries in model.pending_jobs(blocked).items()
     }
     return chain.from_iterable(lines.values()) if shares is None or len(lines) < 2 else in_turn(lines, shares)
 
 
-def _wanted(model: Model, now: int, entry: JobEntry) -> Wanted:
+def wanted_of(model: Model, now: int, entry: JobEntry) -> Wanted:
+    """What of this job is not executed yet."""
+    is_ops = entry.spec.type == OPS  # so that nobody else may be asked
     return Wanted(
         job_id=entry.id,
         version=entry.job.version,
         job=entry.spec,
         resources=capacity_of(entry.spec.task.resources),
         missing=_due(entry.progress, partial(model.backlog.is_due, entry)),
-        refused_by={each.node_id: _reason(each) for each in _of_version(entry) if is_refused(each)},
+        refused_by={} if is_ops else {each.node_id: _reason(each) for each in _of_version(entry) if is_refused(each)},
         failed_on=frozenset(each.node_id for each in _of_version(entry) if _did_badly(each)),
         waiting_seconds=(now - (entry.waits_since or now)) / 1e9,
+        targets=entry.job.targets,
     )
 
 

@@ -15,7 +15,7 @@ _FAILED = frozenset({ExecutionState.FAILED, ExecutionState.REJECTED})
 def ended_counts(entry: JobEntry) -> PartCounts:
     """By the last attempts at the parts of the newest version; some that are to stop may not have done so yet."""
     last = last_attempts(entry)
-    states, total = Counter(each.state for each in last), entry.spec.count or 1
+    states, total = Counter(each.state for each in last), entry.part_count()
     return PartCounts(
         total=total,
         placed=states[ExecutionState.NEW] + states[ExecutionState.ACCEPTED],

@@ -11,6 +11,7 @@ from orchestrator.rules.job_progress import kept_of
 from orchestrator.rules.pinned_needs import PinnedNeed
 from orchestrator.rules.records import (
     OF_SCHEDULES,
+    SCHEMA,
     VERSION_DETAIL,
     Event,
     JobRecord,
@@ -21,7 +22,7 @@ from orchestrator.rules.records import (
     with_event,
 )
 from orchestrator.state.job_entry import JobEntry
-from shared.ids import JobId
+from shared.ids import JobId, NodeId
 from shared.jobs.spec import Job
 from shared.jobs.states import DesiredState
 from shared.protocol.rest import KEPT_PARTS
@@ -31,7 +32,7 @@ _NO_DETAILS: Mapping[str, str] = {}
 
 
 class Wish(NamedTuple):
-    """A job as it is to be stored, and what came with it."""
+    """A job as it is to be stored, and what came with it. An ops job of which parts are kept has its `targets`."""
 
     job: Job
     use: Use
@@ -41,13 +42,14 @@ class Wish(NamedTuple):
     needs: tuple[PinnedNeed, ...] = ()
     inputs: FrozenInputs = ()
     run_of: RunOf | None = None
+    targets: tuple[NodeId, ...] = ()
 
 
 def first_record(job_id: JobId, wish: Wish, *, now: int) -> JobRecord:
     """Of a job that is new."""
     named = replace(wish.job, name=wish.job.name or job_id)
     return JobRecord(
-        schema=OF_SCHEDULES if wish.run_of is not None else schema_of(wish.job),
+        schema=max(OF_SCHEDULES if wish.run_of is not None else SCHEMA, schema_of(wish.job)),
         id=job_id,
         namespace=named.namespace,
         name=named.name,
@@ -99,6 +101,7 @@ def renewed_record(entry: JobEntry, wish: Wish, version: int, message: str, *, n
         traceparent=wish.traceparent,
         schedule=_renewed_schedule(before.schedule, now) if wish.job.schedule else None,
         run_of=None if wish.job.schedule else before.run_of,
+        targets=wish.targets,
     )
 
 

@@ -19,7 +19,7 @@ _LETTERS = {
 
 def part_states(entry: JobEntry, version: int) -> str:
     """Letters of `PartState`, the first for part 0, of this version of the job."""
-    letters = [PartState.WAITING] * (entry.specs[version].count or 1)
+    letters = [PartState.WAITING] * entry.part_count(version)
     for each in last_attempts(entry, version):
         if each.partition < len(letters):
             letters[each.partition] = _LETTERS[each.state]

@@ -5,6 +5,7 @@ begins, and stay until it has ended.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from orchestrator.inputs.shares import ReadObject
 from orchestrator.jobs.results import results_of_parts
@@ -16,7 +17,6 @@ from shared.errors import GrantRefused, InvalidInput
 from shared.ids import JobId
 from shared.jobs.inputs.kinds import ResultInputParams, kind_of, read_params
 from shared.jobs.needs import needs_of
-from shared.jobs.partition_names import partition_name
 from shared.jobs.publisher_params import is_plain
 from shared.jobs.rules import MANAGED
 from shared.jobs.spec import Job, SpecConfig
@@ -80,7 +80,7 @@ def _check(model: Model, need: PinnedNeed, together: Mapping[JobId, Job]) -> Non
         return
     records = results_of_parts(entry, need.version)
     has_ended = need.version != entry.job.version or entry.progress.state is JobState.COMPLETED
-    if has_ended and len(records) < (entry.specs[need.version].count or 1):
+    if has_ended and len(records) < entry.part_count(need.version):
         raise InputResultMissing(need.called, "not all of its parts have one")
     if any(each.result_deleted for each in records):
         raise InputResultMissing(need.called, "it was deleted from the bucket")
@@ -101,7 +101,7 @@ class ResultArchives:
         spec = entry.specs.get(frozen.job_version) if entry is not None else None
         if entry is None or spec is None:
             raise InputResultGone(frozen.job, "the job was deleted")
-        count = spec.count or 1
+        count = entry.part_count(frozen.job_version)
         records = results_of_parts(entry, frozen.job_version)
         if any(each.result_deleted for each in records):
             raise InputResultGone(entry.job.name, "it was deleted from the bucket")
@@ -110,7 +110,8 @@ class ResultArchives:
         if len(records) < count:
             raise InputResultGone(entry.job.name, "not all of its parts have one")
         members = _params(source).paths
-        return [_read(each, partition_name(each.partition, count) if count > 1 else "", members) for each in records]
+        called = partial(entry.part_name, frozen.job_version)
+        return [_read(each, called(each.partition) if count > 1 else "", members) for each in records]
 
 
 def _read(record: ExecutionRecord, path: str, members: tuple[str, ...]) -> ReadObject:

@@ -346,7 +346,8 @@ class Submissions:
             spec = entry.specs[number]
             needs = await self.pinned_needs(spec)
             inputs = with_results(self._model, spec, entry.inputs(number), needs)
-            wish = Wish(spec, use, keeps, needs=needs, inputs=inputs)
+            targets = entry.targets(number) if failed else ()
+            wish = Wish(spec, use, keeps, needs=needs, inputs=inputs, targets=targets)
             return await self._renew(entry, wish, message)
 
         return await changes.insist(self._store, attempt)
@@ -389,7 +390,7 @@ def kept_to_rerun(entry: JobEntry, version: int) -> tuple[int, ...]:
         )
     known = entry.with_kept(version)
     completed = [each for each in known if each.state is ExecutionState.COMPLETED and not each.result_deleted]
-    if len(completed) >= (entry.specs[version].count or 1):
+    if len(completed) >= entry.part_count(version):
         raise Conflict(
             f"All parts of version {version} of job {job.id} have completed.",
             hint="Without --failed (`Failed` over HTTP) all of them are run again.",

@@ -60,6 +60,7 @@ def version_view(model: Model, entry: JobEntry, version: int) -> JobView:
         version=version,
         state=StateView(state_type=progress.state, message=progress.message),
         schedule_status=UNSET,
+        targets=entry.targets(version) or UNSET,
         exit_codes=dict(exit_codes(entry.with_kept(version))),
         create_time=told.submit_time,
         submit_time=told.submit_time,
@@ -75,8 +76,9 @@ def version_progress(model: Model, entry: JobEntry, version: int) -> Progress:
     if told is not None and told.state.is_terminal:
         return Progress(state=told.state, message=told.message)
     spec, executions = entry.specs[version], tuple(entry.with_kept(version))
+    count = entry.part_count(version)
     budget = Budget(max_attempts=model.max_attempts, retries=spec.task.retries)
-    return replaced_progress(spec.count or 1, executions, budget=budget)
+    return replaced_progress(count, executions, budget=budget)
 
 
 def _replaced_at(entry: JobEntry, version: int) -> int:

@@ -82,6 +82,7 @@ def job_view(model: Model, entry: JobEntry, state: StateView | None = None) -> J
         create_time=record.create_time,
         modify_time=modified(entry),
         submit_time=record.submit_time,
+        targets=record.targets or UNSET,
         exit_codes=dict(entry.exit_codes),
         chain=chain_view(model, entry) if model.backlog.chains.has(entry.id) else UNSET,
         schedule_status=schedule_view(model, entry),

@@ -7,7 +7,7 @@ shape for a moment. So many who ask for many jobs cost little more than one, and
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -113,7 +113,7 @@ class JobWaits:
         if not counts.to_place:
             return told
         shape, resources = shape_of(entry.spec, entry.refusals), capacity_of(entry.spec.task.resources)
-        look = await self._look(shape, resources)
+        look = await self._look(shape, resources, _own_nodes(entry))
         own = _own_words(entry)
         return msgspec.structs.replace(
             told,
@@ -133,8 +133,11 @@ class JobWaits:
         if not self._leads():
             yield "This orchestrator does not lead: which nodes rest or are on trial, only the one that leads knows."
 
-    async def _look(self, shape: Shape, resources: Capacity) -> Look:
+    async def _look(self, shape: Shape, resources: Capacity, own_nodes: Collection[NodeId]) -> Look:
+        """At all nodes, or at those alone that an ops job has."""
         async with self._turn:
+            if own_nodes:
+                return await self._anew(shape, resources, own_nodes)
             kept = self._kept.get(shape)
             if kept is None or self._clock() - kept.at > KEPT_SECONDS:
                 kept = await self._anew(shape, resources)
@@ -144,9 +147,9 @@ class JobWaits:
                     del self._kept[next(iter(self._kept))]
             return kept
 
-    async def _anew(self, shape: Shape, resources: Capacity) -> Look:
+    async def _anew(self, shape: Shape, resources: Capacity, of: Collection[NodeId] = ()) -> Look:
         unreachable, found = self._unreachable(), list[NodeWait]()
-        known = [node for node in self._model.nodes if self._model.serves(node, shape.namespace)]
+        known = [node for node in of or self._model.nodes if self._model.serves(node, shape.namespace)]
         for first in range(0, len(known), CHUNK):
             began = time.monotonic()
             found += [
@@ -200,7 +203,7 @@ def part_counts(entry: JobEntry, now: int) -> PartCounts:
     due = max(0, len(progress.missing) - len(delayed))
     states = Counter(each.state for each in entry.with_kept())
     return PartCounts(
-        total=entry.spec.count or 1,
+        total=entry.part_count(),
         to_place=min(due, progress.room),
         held_back=max(0, due - progress.room),
         delayed=len(delayed),
@@ -250,6 +253,12 @@ def _doings(entry: JobEntry) -> Iterator[str]:
         yield said if count == 1 else f"{said} ({count:,} parts)"
     if len(told) > MOST_DOINGS:
         yield f"and {len(told) - MOST_DOINGS:,} more that parts wait for"
+
+
+def _own_nodes(entry: JobEntry) -> list[NodeId]:
+    """Of an ops job, the nodes of the parts that are on none yet."""
+    targets = entry.targets()
+    return [targets[part] for part, _ in entry.progress.missing] if targets else []
 
 
 def _own_words(entry: JobEntry) -> dict[NodeId, str]:

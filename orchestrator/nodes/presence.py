@@ -103,6 +103,15 @@ class Nodes:
         present = self._present.get(node)
         return present is not None and bool(present.session) and self.is_connected(node)
 
+    @property
+    def return_seconds(self) -> float:
+        """For how long a node that cannot be given its work is waited for."""
+        return self._return_seconds
+
+    def is_joining(self, node: NodeId) -> bool:
+        """Connected for all that is known, and about to tell this orchestrator what it holds."""
+        return self.may_be_connected(node) and not self.is_registered(node)
+
     def last_seen(self, node: NodeId) -> datetime | None:
         present = self._present.get(node)
         return self._wall_clock(present.last_seen) if present else None

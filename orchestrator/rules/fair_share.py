@@ -155,7 +155,9 @@ def in_turn(lines: Mapping[str, Iterator[Wanted]], shares: Shares) -> Iterator[W
         if head is None:
             heapq.heappop(turns)
             continue
-        count = min(len(head.missing), shares.turn(head, _second(turns)))
+        count = len(head.missing)
+        if not head.targets:  # else some of them may have to wait, and others not, and a node gets one at most
+            count = min(count, shares.turn(head, _second(turns)))
         before = shares.placed(namespace)
         yield head if count == len(head.missing) else replace(head, most=count)
         placed = shares.placed(namespace) - before

@@ -247,6 +247,10 @@ class Lane:
                 return self.suitable[node]
         return self.suitable[best[4]]
 
+    def with_room(self, node: NodeId) -> Candidate | None:
+        """This node, if it can take something now."""
+        return self.suitable[node] if node in self._ranks else None
+
     def some_suitable(self, most: int) -> Iterator[Candidate]:
         return islice(self.suitable.values(), most)
 

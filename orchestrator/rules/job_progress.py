@@ -5,7 +5,7 @@ A job's state is computed, never stored. What users and time do to it is written
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import assert_never
 
 import msgspec
@@ -15,11 +15,13 @@ from orchestrator.rules.attempts import (
     Budget,
     cost_nothing,
     has_failed_by_exit_code,
+    is_refused,
     is_waited_after,
     may_be_tried_again,
 )
-from orchestrator.rules.life_events import GivenUp, JobEvent, JobStep, Outcome, StopAsked
+from orchestrator.rules.life_events import GivenUp, JobEvent, JobStep, Outcome, StopAsked, TargetsChosen
 from orchestrator.rules.records import VERSION_DETAIL, Event, ExecutionRecord, JobRecord, with_event
+from shared.ids import NodeId
 from shared.jobs.states import DesiredState, ExecutionState, JobState
 
 _IN_VAIN = frozenset({ExecutionState.FAILED, ExecutionState.REJECTED, ExecutionState.CANCELLED})
@@ -28,6 +30,8 @@ _BEGUN = frozenset(
     {ExecutionState.RUNNING, ExecutionState.PUBLISHING, ExecutionState.COMPLETED, ExecutionState.ACCEPTED}
 )
 NO_LIMIT = sys.maxsize
+MOST_NAMED = 20
+"""So many nodes are named in a message."""
 _NO_WAITS: Mapping[int, int] = {}
 
 
@@ -61,10 +65,12 @@ def progress(
     is_later: Callable[[ExecutionRecord], bool],
     most_parallel: int = NO_LIMIT,
     keeps: tuple[int, ...] = (),
+    each_node: bool = False,
 ) -> Progress:
     """Where the job stands and what should be done about it. Of its parts `most_parallel` may run at once.
 
-    What has completed in the versions that it `keeps` is done.
+    What has completed in the versions that it `keeps` is done. With `each_node` each part belongs to one node: no other
+    can run it, and where it fails for good the others go on all the same.
 
     `is_later` tells which executions were written after the job's record. Whoever stopped it may not have known that it
     had ended already; an end is final.
@@ -77,7 +83,7 @@ def progress(
     if job.desired is DesiredState.STOPPED or job.failure:
         going = msgspec.structs.replace(job, desired=DesiredState.RUNNING, failure="")
         earlier = tuple(each for each in known if not is_later(each))
-        before = _by_executions(going, count, earlier, budget, backoff=backoff, keeps=keeps)
+        before = _by_executions(going, count, earlier, budget, backoff=backoff, keeps=keeps, each_node=each_node)
         live = tuple(each for each in known if not each.state.is_terminal)
         if before.state.is_terminal:
             return msgspec.structs.replace(before, surplus=live)
@@ -85,7 +91,7 @@ def progress(
         if job.desired is DesiredState.STOPPED:
             return Progress(state=JobState.STOPPED, message=_last_message(job), surplus=live, ended_by=ended_by)
         return Progress(state=JobState.FAILED, message=job.failure, surplus=live, ended_by=ended_by)
-    found = _by_executions(job, count, known, budget, backoff=backoff, keeps=keeps)
+    found = _by_executions(job, count, known, budget, backoff=backoff, keeps=keeps, each_node=each_node)
     if most_parallel == NO_LIMIT or not found.missing:
         return found
     return msgspec.structs.replace(found, room=max(0, most_parallel - _running(known)))
@@ -99,6 +105,7 @@ def _by_executions(
     *,
     backoff: AttemptBackoff,
     keeps: tuple[int, ...],
+    each_node: bool,
 ) -> Progress:
     if job.schedule is not None:  # its runs are jobs of their own
         live = tuple([each for each in known if not each.state.is_terminal])
@@ -111,17 +118,21 @@ def _by_executions(
     if keeps:
         latest = {each.partition: each for each in kept_of(known, keeps)} | latest
     states = {each.state for each in latest.values()}
-    lost = tuple(_hopeless(latest, of_version, budget)) if states & _IN_VAIN else ()
-    if lost:
+    lost = tuple(_hopeless(latest, of_version, budget, each_node=each_node)) if states & _IN_VAIN else ()
+    if lost and not each_node:
         ended_by = min(map(_last_number, lost))
         return Progress(state=JobState.FAILED, message=_why(known, lost[0]), surplus=live, ended_by=ended_by)
     outdated = tuple([each for each in live if each.job_version != job.version])
-    missing = tuple(_missing(count, latest)) if len(latest) < count or states & _IN_VAIN else ()
+    over = {each.partition for each in lost}
+    missing = tuple(_missing(count, latest, over)) if len(latest) < count or states & _IN_VAIN else ()
+    if lost and not missing and all(each.state.is_terminal for each in latest.values()):
+        ended_by = max(map(_last_number, latest.values()))
+        return Progress(state=JobState.FAILED, message=_where(known, lost, count), surplus=live, ended_by=ended_by)
     state = _running_state(count, latest, missing)
     return Progress(
         state=state,
         missing=missing,
-        waits=_waits(latest, of_version, budget, backoff) if states & _IN_VAIN else _NO_WAITS,
+        waits=_waits(latest, of_version, budget, backoff, over) if states & _IN_VAIN else _NO_WAITS,
         surplus=outdated,
         left_out_count=sum([each.result.left_out_count for each in latest.values() if each.result]),
         ended_by=max(map(_last_number, latest.values())) if state is JobState.COMPLETED else 0,
@@ -171,6 +182,11 @@ def job_transition(job: JobRecord, state: JobState, event: JobEvent, *, now: int
             message = f"Job stopped: {reason[:500]}" if reason else "Job stopped"
             told = Event(time=now, topic="State Update", message=message, details=about)
             after = msgspec.structs.replace(job, desired=DesiredState.STOPPED)
+        case TargetsChosen() if job.targets:
+            return JobStep(job, Outcome.KNOWN)
+        case TargetsChosen(nodes):
+            told = Event(time=now, topic="Scheduling", message=f"Runs on {_named(nodes)}", details=about)
+            after = msgspec.structs.replace(job, targets=nodes)
         case GivenUp(why):
             told = Event(time=now, topic="Scheduling", message=why, details={"IsError": "true"} | about)
             after = msgspec.structs.replace(job, failure=why)
@@ -189,11 +205,16 @@ def _latest_attempts(executions: Iterable[ExecutionRecord]) -> dict[int, Executi
 
 
 def _hopeless(
-    latest: Mapping[int, ExecutionRecord], of_version: tuple[ExecutionRecord, ...], budget: Budget
+    latest: Mapping[int, ExecutionRecord],
+    of_version: tuple[ExecutionRecord, ...],
+    budget: Budget,
+    *,
+    each_node: bool = False,
 ) -> Iterator[ExecutionRecord]:
     """Executions after whose failure no further attempt is made: the first, and those that were cancelled last.
 
-    When one has failed for good, the others are cancelled; that is not why the job failed.
+    When one has failed for good, the others are cancelled; that is not why the job failed. What its node refuses is
+    not tried again where no other node may be asked.
     """
     free = Counter(each.partition for each in of_version if cost_nothing(each))
     exits = _exits(of_version)
@@ -201,7 +222,7 @@ def _hopeless(
         is_final = each.state is ExecutionState.FAILED and not (each.failure and each.failure.retryable)
         part = each.partition
         is_last = may_be_tried_again(each) and budget.was_last(each, free=free[part], exits=exits[part])
-        if each.state is ExecutionState.CANCELLED or is_final or is_last:
+        if each.state is ExecutionState.CANCELLED or is_final or is_last or (each_node and is_refused(each)):
             yield each
 
 
@@ -227,12 +248,25 @@ def _why(known: tuple[ExecutionRecord, ...], last: ExecutionRecord) -> str:
     return text if len(attempts) < 2 else f"{text} (the first of {len(attempts)} attempts)"
 
 
-def _missing(count: int, latest: Mapping[int, ExecutionRecord]) -> Iterable[tuple[int, int]]:
+def _where(known: tuple[ExecutionRecord, ...], lost: tuple[ExecutionRecord, ...], count: int) -> str:
+    """On which nodes it has failed, and why on the first of them."""
+    nodes = sorted(each.node_id for each in lost)
+    return f"Failed on {_named(nodes, of=count)}. Node {lost[0].node_id}: {_why(known, lost[0])}"
+
+
+def _named(nodes: Sequence[NodeId], *, of: int = 0) -> str:
+    """Such as `3 nodes: a, b, c`, or `2 of 3 nodes: a, b`."""
+    number = f"{len(nodes):,} of {of:,}" if of else f"{len(nodes):,}"
+    more = f" and {len(nodes) - MOST_NAMED:,} more" if len(nodes) > MOST_NAMED else ""
+    return f"{number} {'node' if (of or len(nodes)) == 1 else 'nodes'}: {', '.join(nodes[:MOST_NAMED])}{more}"
+
+
+def _missing(count: int, latest: Mapping[int, ExecutionRecord], over: Container[int]) -> Iterable[tuple[int, int]]:
     for partition in range(count):
         known = latest.get(partition)
         if known is None:
             yield partition, 0
-        elif may_be_tried_again(known):
+        elif may_be_tried_again(known) and partition not in over:
             yield partition, known.attempt + 1
 
 
@@ -241,6 +275,7 @@ def _waits(
     of_version: tuple[ExecutionRecord, ...],
     budget: Budget,
     backoff: AttemptBackoff,
+    over: Container[int],
 ) -> Mapping[int, int]:
     """By the exit code and otherwise is counted apart: the one kind of failure says nothing about the other."""
     failed = Counter(
@@ -248,7 +283,7 @@ def _waits(
         for each in of_version
         if may_be_tried_again(each) and is_waited_after(each)
     )
-    last = (each for each in latest.values() if may_be_tried_again(each))
+    last = (each for each in latest.values() if may_be_tried_again(each) and each.partition not in over)
     due = {
         each.partition: backoff.due(each, failed[each.partition, has_failed_by_exit_code(each)], budget.retries)
         for each in last

@@ -168,11 +168,17 @@ class GivenUp(msgspec.Struct, frozen=True):
     why: str
 
 
-JobEvent = StopAsked | GivenUp
+class TargetsChosen(msgspec.Struct, frozen=True):
+    """It runs once on each of these nodes, which matched just now."""
+
+    nodes: tuple[NodeId, ...]
+
+
+JobEvent = StopAsked | GivenUp | TargetsChosen
 
 
 class JobStep(msgspec.Struct, frozen=True):
-    """KNOWN where it was stopped before, LATE where it has ended otherwise; the record is then as it was."""
+    """KNOWN where it was stopped before or has its nodes, LATE where it has ended otherwise; it is then as it was."""
 
     record: JobRecord
     outcome: Outcome

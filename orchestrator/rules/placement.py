@@ -16,6 +16,7 @@ from shared.jobs.spec import Constraint, Job
 
 MAX_LOOKED_AT = 64
 """At how many nodes it is looked for what is lacking: each wake-up asks, and a thousand would tell the same."""
+_DRAINED = ", which is drained"
 MAX_REASONS = 10
 """How many nodes a message about an impossible job lists."""
 PATIENCE_SECONDS = 60.0
@@ -26,7 +27,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """A job with (partition, attempt) to place. `refused_by` will not run it, and why; `failed_on` did not do well.
 
     Of `missing`, at most `most` are placed this time, as others are next then. `waiting_seconds` are since this version
-    was submitted.
+    was submitted. With `targets` each part is for the node of its number alone.
     """
 
     job_id: JobId
@@ -38,6 +39,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     failed_on: frozenset[NodeId] = frozenset()
     waiting_seconds: float = 0.0
     most: int = sys.maxsize
+    targets: tuple[NodeId, ...] = ()
 
     @property
     def shape(self) -> Shape:
@@ -101,11 +103,13 @@ def plan(
         if shape in blocked:
             result.waiting[each.job_id] = blocked[shape]
             continue
-        lane = fleet.lane(shape, partial(_lane, each, shape, fleet))
-        if not lane.suitable:
-            result.impossible[each.job_id] = _impossible(each, lane.reasons, are_others=bool(fleet.nodes))
+        lane = lane_for(each, fleet)
+        count = min(room, each.most, len(each.missing))
+        if each.targets:
+            charge(each, _place_on_targets(each, lane, fleet, result, count))
+        elif not lane.suitable:
+            result.impossible[each.job_id] = impossible(each, lane.reasons, are_others=bool(fleet.nodes))
         else:
-            count = min(room, each.most, len(each.missing))
             placed = _place(each, lane, fleet, result, count, at_hand=at_hand)
             charge(each, placed)
             if placed < count:
@@ -115,6 +119,12 @@ def plan(
         if not fleet.has_room:
             break
     return result
+
+
+def lane_for(wanted: Wanted, fleet: Fleet) -> Lane:
+    """The nodes for this job, as they are now."""
+    shape = wanted.shape
+    return fleet.lane(shape, partial(_lane, wanted, shape, fleet))
 
 
 def _lane(wanted: Wanted, shape: Shape, fleet: Fleet) -> Lane:
@@ -140,17 +150,55 @@ def _place(wanted: Wanted, lane: Lane, fleet: Fleet, result: Plan, count: int, *
         taken[node] = taken.get(node, 0) + 1
         fleet.take(chosen, wanted.resources)
         lane.catch_up()
-        result.placements.append(
-            Placement(
-                job_id=wanted.job_id,
-                version=wanted.version,
-                partition=partition,
-                attempt=attempt,
-                node_id=node,
-                resources=wanted.resources,
-            )
-        )
+        result.placements.append(placement_of(wanted, partition, attempt, node))
     return count
+
+
+def placement_of(wanted: Wanted, partition: int, attempt: int, node: NodeId) -> Placement:
+    return Placement(
+        job_id=wanted.job_id,
+        version=wanted.version,
+        partition=partition,
+        attempt=attempt,
+        node_id=node,
+        resources=wanted.resources,
+    )
+
+
+def _place_on_targets(wanted: Wanted, lane: Lane, fleet: Fleet, result: Plan, count: int) -> int:
+    """Place parts each on its own node, up to `count`; how many. One that has to wait does not hold up the others."""
+    placed, waiting = 0, list[NodeId]()
+    for partition, attempt in wanted.missing:
+        node = wanted.targets[partition]
+        chosen = lane.with_room(node) if placed < count else None
+        if chosen is None:
+            waiting.append(node)
+            continue
+        fleet.take(chosen, wanted.resources)
+        lane.catch_up()
+        result.placements.append(placement_of(wanted, partition, attempt, node))
+        placed += 1
+    if placed < count:
+        result.waiting[wanted.job_id] = _waiting_for_targets(wanted, lane, waiting)
+        kept = next((lane.open[node] for node in waiting if node in lane.open), None)
+        if kept is not None and wanted.waiting_seconds > PATIENCE_SECONDS:
+            fleet.keep_free(kept)
+    return placed
+
+
+def _waiting_for_targets(wanted: Wanted, lane: Lane, waiting: Sequence[NodeId]) -> str:
+    """Why the first of these nodes is not given its part."""
+    node, rest = waiting[0], len(waiting) - 1
+    more = f" ({rest:,} more wait for theirs.)" if rest else ""
+    known = lane.suitable.get(node)
+    if node in lane.reasons:
+        return f"Waiting for node {node} to fit again: {lane.reasons[node]}.{more}"
+    if known is None:
+        return f"Waiting for node {node} to come back.{more}"
+    if node in lane.open:
+        lacking = " and ".join(wanted.resources.lacks(known.free)) or "capacity"
+        return f"Waiting for free {lacking} on node {node}.{more}"
+    return f"{_waiting_for_one(known)}{more}"
 
 
 def _keep_one_free(wanted: Wanted, lane: Lane, fleet: Fleet) -> None:
@@ -173,7 +221,7 @@ def _favour(constraints: tuple[Constraint, ...], labels: Mapping[str, str]) -> i
     )
 
 
-def _impossible(wanted: Wanted, why: Mapping[NodeId, str], *, are_others: bool) -> str:
+def impossible(wanted: Wanted, why: Mapping[NodeId, str], *, are_others: bool) -> str:
     """`are_others` is whether there are nodes at all, of which none serves the job's namespace where `why` is empty."""
     head = f"not enough nodes to run job. requested: {len(wanted.missing)}, available: {len(why)}, suitable: 0."
     if not why and are_others:
@@ -203,7 +251,7 @@ def _waiting_for_nodes(lane: Lane) -> str:
     """Those are told on which it may run soonest."""
     nodes = [each for each in lane.suitable.values() if not each.draining]
     if not nodes:
-        return _waiting_for(lane.some_suitable(3), ", which is drained")
+        return _waiting_for(lane.some_suitable(3), _DRAINED)
     resting = [each for each in nodes if each.resting]
     if resting:
         return _waiting_for(resting, resting[0].resting)
@@ -211,6 +259,12 @@ def _waiting_for_nodes(lane: Lane) -> str:
     if away:
         return _waiting_for(away, ", whose engine is away")
     return _waiting_for(nodes, " to connect")
+
+
+def _waiting_for_one(node: Candidate) -> str:
+    """Which may be given nothing now."""
+    away = "" if node.expected else ", whose engine is away"
+    return _waiting_for([node], _DRAINED if node.draining else node.resting or away or " to connect")
 
 
 def _waiting_for(nodes: Iterable[Candidate], what: str) -> str:

@@ -37,7 +37,7 @@ from shared.ids import ExecutionId, JobId, NodeId, execution_key
 from shared.jobs.capacity import Capacity
 from shared.jobs.needs import needs_of
 from shared.jobs.secrets import uses_secrets
-from shared.jobs.spec import Job
+from shared.jobs.spec import OPS, Job
 from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.protocol import subjects
 from shared.protocol.messages import NodeInfo, RunOutput
@@ -68,11 +68,16 @@ OF_REFILLS = 7
 OF_SCHEDULES = 8
 """Of schedules and their runs: a program that does not know of these would run a schedule at once, and only once."""
 
-NEWEST_SCHEMA = OF_SCHEDULES
+OF_OPS = 9
+"""Of jobs that run on each node: a program that does not know of these would run them on any one."""
+
+NEWEST_SCHEMA = OF_OPS
 
 
 def schema_of(job: Job) -> int:
     """That of a record which has this specification."""
+    if job.type == OPS:
+        return OF_OPS
     if job.schedule:
         return OF_SCHEDULES
     if needs_of(job):
@@ -129,6 +134,7 @@ class Replaced(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a version of a job stood when a later one took its place. It may not have ended by then.
 
     `token` is its idempotency token; `digest` tells what was asked for with that (orchestrator/jobs/idempotency.py).
+    `targets` are its nodes, as in JobRecord.
     """
 
     version: int
@@ -138,6 +144,7 @@ class Replaced(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     message: str = ""
     token: str = ""
     digest: str = ""
+    targets: tuple[NodeId, ...] = ()
 
 
 class SpecRecord(Record, frozen=True, kw_only=True):
@@ -203,6 +210,8 @@ class JobRecord(KeyedRecord, frozen=True, kw_only=True):
     are one record.
     `traceparent` is that of who submitted this version, where jobs are traced.
     `schedule` is there where the newest version has one, and `run_of` where the job is a run of one.
+    `targets` are the nodes of the newest version of an ops job, the first that of part 0: those that matched when it
+    was their turn to be chosen, and no others ever. Until then there are none.
     """
 
     id: JobId
@@ -225,6 +234,7 @@ class JobRecord(KeyedRecord, frozen=True, kw_only=True):
     traceparent: str = ""
     schedule: ScheduleState | None = None
     run_of: RunOf | None = None
+    targets: tuple[NodeId, ...] = ()
 
     @property
     def key(self) -> str:

@@ -3,7 +3,7 @@
 It has what the lists of jobs and results show, and nothing of what a task does, is given, or wrote.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -21,10 +21,11 @@ from orchestrator.rules.records import (
     Record,
     SpecRecord,
     VerifiedResult,
+    schema_of,
 )
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
-from shared.jobs.spec import Job, SpecConfig, Task
+from shared.jobs.spec import OPS, Job, SpecConfig, Task
 from shared.jobs.states import ExecutionState
 from shared.protocol import subjects
 from shared.protocol.messages import RunOutput
@@ -65,8 +66,10 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     modify_time: int
 
 
-def result_record(job: JobRecord, spec: Job, keeps: tuple[int, ...], execution: ExecutionRecord) -> ResultRecord | None:
-    """What is told of this execution; None where it has no result, or has it no more."""
+def result_record(
+    job: JobRecord, spec: Job, keeps: tuple[int, ...], execution: ExecutionRecord, *, count: int
+) -> ResultRecord | None:
+    """What is told of this execution, of one of `count` parts; None where it has no result, or has it no more."""
     if execution.result is None or execution.location is None or execution.result_deleted:
         return None
     return ResultRecord(
@@ -76,7 +79,7 @@ def result_record(job: JobRecord, spec: Job, keeps: tuple[int, ...], execution: 
         name=job.name,
         type=spec.type,
         version=execution.job_version,
-        count=spec.count or 1,
+        count=count,
         keeps=keeps,
         execution_id=execution.id,
         partition=execution.partition,
@@ -104,7 +107,10 @@ def rebuilt(found: Sequence[ResultRecord], *, now: int) -> list[tuple[str, Recor
     if newest.name not in {"", newest.job_id}:
         records.append((subjects.name_record(newest.namespace, newest.name), NameRecord(job_id=newest.job_id)))
     records += [
-        (subjects.spec_record(newest.job_id, number), SpecRecord(job=_spec(each), keeps=each.keeps))
+        (
+            subjects.spec_record(newest.job_id, number),
+            SpecRecord(schema=schema_of(_spec(each)), job=_spec(each), keeps=each.keeps),
+        )
         for number, each in versions.items()
         if number > 1
     ]
@@ -114,9 +120,11 @@ def rebuilt(found: Sequence[ResultRecord], *, now: int) -> list[tuple[str, Recor
 
 def _job_record(found: Sequence[ResultRecord], newest: ResultRecord, first: ResultRecord, now: int) -> JobRecord:
     of_versions = {newest.version, *newest.keeps}
-    parts = {each.partition for each in found if each.version in of_versions}
+    parts = {each.partition: each.node_id for each in found if each.version in of_versions}
+    first_spec = _spec(first)
     told = f"Known by its results in the bucket alone: those of {len(parts)} of {newest.count} parts"
     return JobRecord(
+        schema=schema_of(first_spec),
         id=newest.job_id,
         namespace=newest.namespace,
         name=newest.name,
@@ -126,8 +134,14 @@ def _job_record(found: Sequence[ResultRecord], newest: ResultRecord, first: Resu
         create_time=newest.job_create_time,
         submit_time=min(each.create_time for each in found if each.version == newest.version),
         modify_time=max(each.modify_time for each in found),
-        first=_spec(first),
+        first=first_spec,
+        targets=_targets(parts, newest),
     )
+
+
+def _targets(parts: Mapping[int, NodeId], newest: ResultRecord) -> tuple[NodeId, ...]:
+    """The nodes of an ops job, without the names of those that have no result."""
+    return tuple(parts.get(part, NodeId("")) for part in range(newest.count)) if newest.type == OPS else ()
 
 
 def _spec(found: ResultRecord) -> Job:

@@ -1,12 +1,13 @@
-"""Shortfalls: what a node lacks for a job, for good or for the time being. Pure functions."""
+"""Shortfalls: what a node lacks for a job, for good or for the time being, and which nodes match. Pure functions."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
 
-from orchestrator.rules.fleet import Candidate, Shape
+from orchestrator.rules.fleet import Candidate, Fleet, Lane, Shape
+from shared.ids import NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.constraints import PREFERENCE_PREFIX, describe, fulfils
 from shared.jobs.quantities import format_bytes, format_cpu
@@ -177,3 +178,44 @@ def _since(instant: int) -> str:
 
 def _clock(instant: int) -> str:
     return f"{datetime.fromtimestamp(instant / 1e9, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+# ---- the nodes of ops jobs ----------------------------------------------------------------------------------------
+
+
+class NodeAbsence(NamedTuple):
+    """Why a node is not to be given its part; one that is not `is_final` may be over soon."""
+
+    why: str
+    is_final: bool
+
+
+def matching(lane: Lane, is_registered: Callable[[NodeId], bool]) -> tuple[NodeId, ...]:
+    """The nodes on which a job of this lane runs, in the order of their names: connected, suitable and not drained.
+
+    One that rests, is busy, or whose engine is away for a moment is among them: it gets its part later.
+    """
+    return tuple(sorted(node for node, each in lane.suitable.items() if not each.draining and is_registered(node)))
+
+
+def unready(candidate: Candidate) -> str:
+    """Why a node that suits the job and is there gets nothing, by somebody's will; empty where it does."""
+    return "is drained" if candidate.draining else ""
+
+
+def absence(node: NodeId, lane: Lane, fleet: Fleet, *, is_known: bool, is_rejected: bool) -> NodeAbsence | None:
+    """Whether this node, which was chosen, cannot be given its part. One that is busy or rests can, by and by.
+
+    A node that has disappeared, or whose engine has, is in the fleet for as long as one is waited for.
+    """
+    if is_rejected:
+        return NodeAbsence(f"Node {node} was rejected by an operator", is_final=True)
+    if not is_known:
+        return NodeAbsence(f"Node {node} was deleted", is_final=True)
+    if node not in fleet.nodes:
+        return NodeAbsence(f"Node {node} has disappeared, and did not come back in time", is_final=True)
+    if (known := lane.suitable.get(node)) is not None:
+        why = unready(known)
+        return NodeAbsence(f"Node {node} {why}", is_final=False) if why else None
+    why = lane.reasons.get(node) or "it does not serve the namespace"
+    return NodeAbsence(f"Node {node} does not fit any more: {why}", is_final=False)

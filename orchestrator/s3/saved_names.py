@@ -14,9 +14,11 @@ _NO_FILE_HAS = re.compile(r"[\\/:*?\"<>|%]")
 
 
 def saved_name(entry: JobEntry, record: ExecutionRecord) -> str:
-    """Without its ending. Results of several parts have the number of the part behind the name."""
+    """Without its ending. Results of several parts have its number, or its node, behind the name."""
     spec = entry.specs.get(record.job_version)
     stem = _stem(spec.name if spec else "") or record.job_id
+    if entry.targets(record.job_version):
+        return f"{stem}-{record.node_id}"
     return f"{stem}-{record.partition:04}" if spec and (spec.count or 1) > 1 else stem
 
 

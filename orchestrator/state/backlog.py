@@ -17,6 +17,7 @@ from orchestrator.state.news import News
 from orchestrator.state.throughput import Throughput
 from orchestrator.state.waiting_jobs import WaitingJobs
 from shared.ids import JobId
+from shared.jobs.spec import OPS
 from shared.jobs.states import JobState
 
 
@@ -26,6 +27,8 @@ class Backlog:
     def __init__(self, jobs: KnownJobs, news: News, throughput: Throughput, *, backoff: AttemptBackoff) -> None:
         #: Jobs with parts that can be placed now. Changed here alone, as all that follows; others read it.
         self.pending = WaitingJobs()
+        #: Those of the pending jobs that run on each node: these are to be chosen, or may be gone.
+        self.each_node: dict[JobId, None] = {}
         #: Jobs by the nanosecond at which a part that failed may be tried again.
         self.waiting: ByInstant[JobId] = ByInstant()
         #: The nanosecond up to which what was due has been let go; 0 while nobody leads.
@@ -82,9 +85,13 @@ class Backlog:
         if entry.progress.missing:
             self._queue(entry)
         else:
-            self.pending.drop(job)
+            self._unqueue(job)
             self.waiting.drop(job)
             self.reasons.pop(job, None)
+
+    def _unqueue(self, job: JobId) -> None:
+        self.pending.drop(job)
+        self.each_node.pop(job, None)
 
     def renew(self, job: JobId) -> None:
         """Take in that a job has another version: why the earlier one had to wait is not why this one does."""
@@ -96,7 +103,7 @@ class Backlog:
         job = entry.id
         if entry.counted is not None:
             self.job_states[entry.counted] -= 1
-        self.pending.drop(job)
+        self._unqueue(job)
         self.waiting.drop(job)
         self.surplus.pop(job, None)
         self.reasons.pop(job, None)
@@ -116,8 +123,10 @@ class Backlog:
         if has_due and progress.room:
             shape = shape_of(entry.spec, entry.refusals)
             self.pending.put(job, priority=entry.job.priority, shape=shape, namespace=entry.namespace)
+            if entry.spec.type == OPS:
+                self.each_node[job] = None
         else:
-            self.pending.drop(job)
+            self._unqueue(job)
             self.reasons[job] = _waits_for_others(entry) if has_due else waits_until(min(later))
         if later:
             self.waiting.put(job, min(later))
@@ -129,7 +138,7 @@ class Backlog:
         job, had_to = entry.id, entry.ready_at is None
         reason = self.chains.look(entry)
         if reason:
-            self.pending.drop(job)
+            self._unqueue(job)
             self.waiting.drop(job)
             self.reasons[job] = reason
         elif had_to:

@@ -26,7 +26,8 @@ from orchestrator.state.job_records import (
     unpacked,
 )
 from shared.ids import ExecutionId, JobId, NodeId
-from shared.jobs.spec import Job
+from shared.jobs.partition_names import part_name
+from shared.jobs.spec import OPS, Job
 from shared.jobs.states import JobState
 
 _NO_LABELS: Mapping[str, str] = {}
@@ -165,6 +166,24 @@ class JobEntry:
         """Which objects the inputs of a version are."""
         return self.job.inputs if version == 1 else self.records.inputs.get(version, ())
 
+    def targets(self, version: int = 0) -> tuple[NodeId, ...]:
+        """The nodes on which this version runs, or the newest; none of a batch job, and while they are not chosen."""
+        if version in {0, self.job.version}:
+            return self.job.targets
+        return next((each.targets for each in self.earlier() if each.version == version), ())
+
+    def part_count(self, version: int = 0) -> int:
+        """How many parts this version has, or the newest; of an ops job without nodes one, which waits for these."""
+        return len(self.targets(version)) or self.specs[version or self.job.version].count or 1
+
+    def part_name(self, version: int, partition: int) -> str:
+        return part_name(partition, self.specs[version].count or 1, self.targets(version))
+
+    @property
+    def lacks_targets(self) -> bool:
+        """Whether it is an ops job whose nodes are to be chosen."""
+        return self.spec.type == OPS and not self.job.targets
+
     def needs_of(self, version: int) -> tuple[PinnedNeed, ...]:
         return self.job.needs if version == 1 else self.records.needs.get(version, ())
 
@@ -201,6 +220,7 @@ class JobEntry:
             message=self.progress.message,
             token=job.token,
             digest=job.digest,
+            targets=job.targets,
         )
 
     def earlier(self) -> Iterator[Replaced]:
@@ -252,7 +272,9 @@ class JobEntry:
 
     @property
     def refusals(self) -> frozenset[NodeId]:
-        """The nodes that will not run the newest version."""
+        """The nodes that will not run the newest version, where others may be asked."""
+        if self.spec.type == OPS:
+            return frozenset()
         return frozenset(each.node_id for each in self.of_version() if is_refused(each))
 
     @property
@@ -306,13 +328,14 @@ class JobEntry:
         job, spec, executions = self.job, self.spec, self.records.executions.values()
         found = progress(
             job,
-            spec.count or 1,
+            self.part_count(),
             executions,
             budget=Budget(max_attempts=max_attempts, retries=spec.task.retries),
             backoff=backoff,
             is_later=self._is_later,
             most_parallel=spec.max_parallel or NO_LIMIT,
             keeps=self.kept_versions(),
+            each_node=spec.type == OPS,
         )
         self._ended_by = found.ended_by
         self._progress = _plain(found)

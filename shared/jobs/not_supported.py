@@ -15,16 +15,15 @@ BRIDGE_AS_YAML = "`Network: {Type: Bridge}`"
 _KEPT = "Results then go to the orchestrator's bucket, and `tarpon job get` fetches them from there."
 _PUBLISHERS = {"s3", "local", "ipfs", "estuary"}
 _TYPES = {
-    "ops": "Write `Type: batch`, with a Count if several nodes shall run it: which ones, say its Constraints.",
     "service": "Write `Type: batch` for what ends by itself.",
-    "daemon": "Write `Type: batch`, with a Count if several nodes shall run it, for what ends by itself.",
+    "daemon": "Write `Type: ops` for what ends by itself on each node.",
 }
 
 
 def type_problem(kind: str) -> str:
     """Of a type of jobs; empty where it is none of those."""
     advice = _TYPES.get(kind, "")
-    return f"{kind} is not supported yet: Tarpon runs batch jobs. {advice}" if advice else ""
+    return f"{kind} is not supported yet: Tarpon runs batch and ops jobs. {advice}" if advice else ""
 
 
 def publisher_problem(publisher: SpecConfig, *, instead: str = MANAGED_AS_YAML) -> str:

@@ -18,14 +18,14 @@ from shared.jobs.capacity import Capacity
 from shared.jobs.constraints import COMPARES, NEEDS_NO_VALUE, NEEDS_ONE_VALUE, NEEDS_VALUES, OPERATORS, is_number
 from shared.jobs.durations import parse_duration
 from shared.jobs.engine_params import as_meant, kind_of, look, misspelt
-from shared.jobs.inputs.rules import inputs_problems, normalised_input
+from shared.jobs.inputs.rules import inputs_problems, normalised_input, undivided_problems
 from shared.jobs.modules import modules_problems, normalised_targets
 from shared.jobs.needs import needs_problems, normalised_needs
 from shared.jobs.paths import parts_of, path_problem
 from shared.jobs.quantities import parse_bytes, parse_cpu, parse_gpu
 from shared.jobs.schedules import normalised_schedule, schedule_problems
 from shared.jobs.secrets import secrets_problems, uses_secrets
-from shared.jobs.spec import Constraint, Job, Network, Resources, ResultPath, Retries, SpecConfig, Task, Timeouts
+from shared.jobs.spec import OPS, Constraint, Job, Network, Resources, ResultPath, Retries, SpecConfig, Task, Timeouts
 
 MAX_JOB_BYTES = 256 * 1024
 """Of a job in its normal form: one message carries it to a node, together with what belongs to it."""
@@ -50,7 +50,7 @@ FAIL = "fail"
 ON_UNREADABLE = frozenset({"", "warn", FAIL})
 
 BATCH = "batch"
-"""The one type of job there is, also of one that names none."""
+"""The type of a job that names none: so many parts as its Count says, wherever there is room."""
 NO_PUBLISHERS = frozenset({"", "noop"})
 PUBLISHERS = NO_PUBLISHERS | {MANAGED}
 
@@ -62,17 +62,25 @@ _RESERVED_ENV = ("BACALHAU_", "TARPON_")
 
 def normalised(job: Job) -> Job:
     """The job with blanks removed, a namespace, type and count, and names in the spelling by which they compare."""
+    kind = job.type.strip() or BATCH
     return replace(
         job,
         name=job.name.strip(),
         namespace=job.namespace.strip() or "default",
-        type=job.type.strip() or BATCH,
-        count=1 if job.count is None else job.count,
+        type=kind,
+        count=_normalised_count(kind, job.count),
         max_parallel=job.max_parallel or msgspec.UNSET,
         needs=normalised_needs(job) if job.needs else msgspec.UNSET,
         schedule=msgspec.UNSET if job.schedule is msgspec.UNSET else normalised_schedule(job.schedule),
         tasks=tuple(_normalised_task(task) for task in job.tasks[:1]),
     )
+
+
+def _normalised_count(kind: str, count: int | None) -> int:
+    """How many parts an ops job has, its nodes decide: 1 is taken for none, as in the reference."""
+    if kind == OPS and count in {None, 1}:
+        return 0
+    return 1 if count is None else count
 
 
 def _normalised_task(given: Task) -> Task:
@@ -146,6 +154,8 @@ def problems(job: Job) -> Iterator[str]:
         yield "Tasks is empty; a job needs one task."
     for task in job.tasks:
         yield from _task_problems(task)
+        if job.type == OPS:
+            yield from undivided_problems(task)
 
 
 def _job_problems(job: Job) -> Iterator[str]:
@@ -153,14 +163,13 @@ def _job_problems(job: Job) -> Iterator[str]:
         yield f"Name may have at most {MAX_NAME} printable characters."
     if not is_safe_id(job.namespace):
         yield f"Namespace {job.namespace[:80]!r} may have 1 to 64 characters out of A-Z a-z 0-9 _ and -."
-    match job.type:
-        case "batch":
-            pass
-        case _ if known := not_supported.type_problem(job.type):
-            yield f"Type {known}"
-        case _:
-            yield f"Type {job.type[:80]!r} is not a type of job; write `Type: batch`."
-    if job.count is not None and not 1 <= job.count <= MAX_COUNT:
+    if known := not_supported.type_problem(job.type):
+        yield f"Type {known}"
+    elif job.type not in {BATCH, OPS}:
+        yield f"Type {job.type[:80]!r} is not a type of job; write `Type: batch`, or `Type: ops` to run on each node."
+    if job.type == OPS and job.count:
+        yield f"Count is {job.count}; an ops job has none: it runs once on each node that fulfils its Constraints."
+    elif job.type != OPS and job.count is not None and not 1 <= job.count <= MAX_COUNT:
         yield f"Count is {job.count}; it must be between 1 and {MAX_COUNT:,}."
     if job.max_parallel and not 1 <= job.max_parallel <= MAX_COUNT:
         yield f"MaxParallel is {job.max_parallel}; it must be between 1 and {MAX_COUNT:,}, or 0 for no limit."

@@ -8,7 +8,11 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType, field
 
+from shared.jobs.partition_names import part_name
 from shared.jobs.states import JobState
+
+OPS = "ops"
+"""The type of a job that runs once on each node that matches when it begins."""
 
 
 class SpecConfig(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
@@ -229,6 +233,8 @@ class JobView(Job, frozen=True, kw_only=True, rename="pascal"):
     modify_time: int
     submit_time: int = 0
     """When this version was submitted; of the first one, when the job was created."""
+    targets: tuple[str, ...] | UnsetType = UNSET
+    """The nodes of an ops job, the first that of part 0; absent of others, and until they are chosen."""
     exit_codes: dict[int, int] = {}
     """With which codes tasks have ended, and how many parts with each; of a part with several attempts, the last."""
     chain: ChainView | UnsetType = UNSET
@@ -237,6 +243,15 @@ class JobView(Job, frozen=True, kw_only=True, rename="pascal"):
     """Absent where it has no schedule."""
     run_of: RunOfView | UnsetType = UNSET
     """Absent where it is no run of a schedule."""
+
+    @property
+    def part_count(self) -> int:
+        """How many parts it has; of an ops job whose nodes are not chosen yet one, which waits for that."""
+        return len(self.targets or ()) or self.count or 1
+
+    def part_name(self, index: int) -> str:
+        """By which folders, files and lines of its parts are told apart: of an ops job its node."""
+        return part_name(index, self.count or 1, self.targets or ())
 
     @property
     def status(self) -> JobState | str:

@@ -80,6 +80,7 @@ class Cause(enum.Enum):
     SOURCE = "what an input comes from is away"
     INTERRUPTED = "what happened once, and is not expected to happen again"
     NOT_TRIED = "the node had not begun it"
+    GONE = "its node is not there any more, and no other may run it"
 
 
 class FailureReason(enum.StrEnum):
@@ -124,6 +125,7 @@ class FailureReason(enum.StrEnum):
     NODE_RESTARTED = "NodeRestarted"
     HANDED_BACK = "HandedBack"
     NODE_LOST = "NodeLost"
+    NODE_GONE = "NodeGone"
     NODE_ERROR = "NodeError"
     REJECTED_BY_NODE = "RejectedByNode"
     STOPPED = "Stopped"
@@ -135,7 +137,7 @@ class FailureReason(enum.StrEnum):
 
     @property
     def retryable(self) -> bool:
-        return self.cause not in {Cause.TASK, Cause.EXIT_CODE}
+        return self.cause not in {Cause.TASK, Cause.EXIT_CODE, Cause.GONE}
 
     @classmethod
     def parse(cls, text: str) -> "FailureReason":
@@ -162,4 +164,5 @@ _CAUSES = {
     FailureReason.NODE_LOST: Cause.INTERRUPTED,
     FailureReason.OBJECT_IN_THE_WAY: Cause.INTERRUPTED,
     FailureReason.HANDED_BACK: Cause.NOT_TRIED,
+    FailureReason.NODE_GONE: Cause.GONE,
 }

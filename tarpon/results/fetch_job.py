@@ -19,7 +19,6 @@ from shared.extraction.oddities import Oddities
 from shared.extraction.placement_rules import PlacementRules
 from shared.extraction.room import Room
 from shared.extraction.tar_reader import Member
-from shared.jobs.partition_names import partition_name
 from shared.jobs.quantities import format_bytes
 from shared.jobs.spec import JobView
 from shared.jobs.states import JobState
@@ -162,7 +161,7 @@ async def get_results(
         files=getting.files,
         left_out_count=sum(each.left_out_count for each in results),
         exit_codes=_failed(view, results),
-        parts=view.count or 1,
+        parts=view.part_count,
         without_result=lacking,
         have_completed=bool(lacking) and view.state.state_type == JobState.COMPLETED,
         oddities=getting.oddities,
@@ -178,7 +177,7 @@ def _failed(view: JobView, results: Sequence[ResultParams]) -> dict[int, int]:
 
 def _without_result(view: JobView, results: Sequence[ResultParams]) -> tuple[int, ...]:
     there = {each.partition_index for each in results}
-    return tuple(part for part in range(view.count or 1) if part not in there)
+    return tuple(part for part in range(view.part_count) if part not in there)
 
 
 class _Getting:
@@ -304,8 +303,8 @@ class _Getting:
         self.oddities.extend(placed.oddities, execution=execution)
 
     async def _merged(self, staging: Path, staged: Sequence[Path]) -> Path:
-        count = self._view.count or 1
-        parts = {each.params.execution_id: partition_name(each.params.partition_index, count) for each in self._sources}
+        called = self._view.part_name
+        parts = {each.params.execution_id: called(each.params.partition_index) for each in self._sources}
         merged = staging / ".merged"  # no execution has such an id
         await _in_thread(merge_partitions, [(parts[each.name], each) for each in staged], merged)
         return merged

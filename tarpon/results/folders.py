@@ -12,7 +12,7 @@ from shared import ids
 from shared.errors import CannotExtract, Conflict, InvalidInput
 from shared.extraction.tar_reader import Member, MemberKind
 from shared.jobs.partition_names import partition_name
-from shared.jobs.spec import Job, JobView
+from shared.jobs.spec import OPS, Job, JobView
 from shared.protocol.rest import ResultParams
 from tarpon.results.staging import is_staging
 
@@ -102,7 +102,7 @@ def _place_of(folder: Path, view: JobView, params: ResultParams, *, is_only: boo
     earlier = folder / params.execution_id
     if not is_only or os.path.lexists(earlier):
         return earlier
-    return folder / partition_name(params.partition_index, view.count or 1)
+    return folder / view.part_name(params.partition_index)
 
 
 def expected_names(job: Job, merged: Sequence[ResultParams] = ()) -> list[str]:
@@ -111,7 +111,8 @@ def expected_names(job: Job, merged: Sequence[ResultParams] = ()) -> list[str]:
     `stdout.7` is what earlier versions of Tarpon made.
     """
     partitions = [each.partition_index for each in merged]
-    keys = [*(partition_name(partition, job.count or 1) for partition in partitions), *map(str, partitions)]
+    names = map(job.part_name, partitions) if isinstance(job, JobView) else ()  # else there are no results yet
+    keys = [*names, *map(str, partitions)]
     always = [f"{name}.{key}" for key in keys for name in ALWAYS] if keys else ALWAYS
     return [*always, *(path.name for task in job.tasks[:1] for path in task.result_paths)]
 
@@ -128,6 +129,8 @@ def refuse_taken(folder: Path, job: Job) -> None:
     folder, count = folder.absolute(), job.count or 1
     if os.path.lexists(folder) and not folder.is_dir():
         raise _no_folder(folder)
+    if job.type.strip() == OPS:  # which nodes that will be is not known yet
+        return
     if count == 1:
         check_free(folder, expected_names(job))
         return

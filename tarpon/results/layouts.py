@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from shared.errors import Conflict
-from shared.jobs.partition_names import partition_name
 from shared.jobs.spec import JobView
 from shared.protocol.rest import ResultParams
 from tarpon.results.folders import ALWAYS, NAMED, RAW_FOLDER, is_empty, is_folder, shown, writable
@@ -37,7 +36,7 @@ class ResultsNotMixed(Conflict):
 def check_layout(folder: Path, results: Sequence[ResultParams], view: JobView, *, merge: bool) -> None:
     """Raise ResultsNotMixed where `folder` has results in the other form than these are to get."""
     there = _names_in(folder)
-    parts = {partition_name(each.partition_index, view.count or 1) for each in results}
+    parts = {view.part_name(each.partition_index) for each in results}
     own = parts | {each.execution_id for each in results}  # by which earlier versions of Tarpon called them
     by_part = sorted(name for name in there & own if is_folder(folder / name) and not is_empty(folder / name))
     if merge and by_part:

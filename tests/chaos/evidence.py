@@ -51,6 +51,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     executions: tuple[Execution, ...] = ()
     history: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    """The nodes of an ops job."""
 
 
 class Effect(NamedTuple):
@@ -108,6 +110,7 @@ def _job(job: str, body: dict[str, Any]) -> Job:
         state=body["Job"]["State"]["StateType"],
         executions=tuple(_execution(each, reasons) for each in body["Executions"]["Items"]),
         history=tuple(_line(each) for each in history),
+        targets=tuple(body["Job"].get("Targets", ())),
     )
 
 

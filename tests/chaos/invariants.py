@@ -11,7 +11,13 @@ from tests.chaos.jobs import RETRIES, JobPlan, Shape
 from tests.chaos.task_runs import Runs, by_partition, overlaps
 
 EXPLAINED = frozenset(
-    {FailureReason.NODE_LOST, FailureReason.NODE_RESTARTED, FailureReason.DISK_FULL, "JournalNotWritten"}
+    {
+        FailureReason.NODE_LOST,
+        FailureReason.NODE_RESTARTED,
+        FailureReason.NODE_GONE,
+        FailureReason.DISK_FULL,
+        "JournalNotWritten",
+    }
 )
 """Why an execution may fail, or be refused, because of the faults; if each attempt of a part did, the job may fail."""
 COUNTS = ("lost", "wrong", "stuck", "orphans", "returned", "events")
@@ -63,6 +69,8 @@ def violations(seen: Seen) -> Iterator[Violation]:
     runs = Runs(seen.effects)
     for job_id, plan in seen.plans.items():
         job = seen.jobs[job_id]
+        if plan.shape is Shape.OPS:
+            yield from _of_targets(job)
         yield from _of_state(job, plan, is_stopped=job_id in seen.stopped)
         yield from _of_retries(job, plan)
         yield from _of_results(job, plan, seen, runs)
@@ -102,10 +110,16 @@ def _of_state(job: Job, plan: JobPlan, *, is_stopped: bool) -> Iterator[Violatio
         yield Violation(count="wrong", what="a job failed for a reason that no fault explains", job=job.id)
 
 
+def with_parts(plan: JobPlan, job: Job) -> JobPlan:
+    """With as many parts as an ops job has nodes."""
+    return plan._replace(parts=len(job.targets)) if plan.shape is Shape.OPS else plan
+
+
 def is_explained(job: Job) -> bool:
     """Whether each attempt of some part was lost to faults, of those that its task did not make fail by itself."""
     parts = ([one for one in each if not has_exited(one)] for each in by_partition(job).values())
-    return any(each and all(one.reason in EXPLAINED for one in each) for each in parts)
+    is_gone = any(each.reason == FailureReason.NODE_GONE for each in job.executions)  # before which it may hand back
+    return is_gone or any(each and all(one.reason in EXPLAINED for one in each) for each in parts)
 
 
 def has_exited(execution: Execution) -> bool:
@@ -116,6 +130,17 @@ def has_exited(execution: Execution) -> bool:
 def has_used_up_retries(job: Job, plan: JobPlan) -> bool:
     counts = [sum(map(has_exited, each)) for each in by_partition(job).values()]
     return plan.shape is Shape.RETRIED and any(count > RETRIES for count in counts)
+
+
+def _of_targets(job: Job) -> Iterator[Violation]:
+    """Each part on its own node, and on each node one; what fails on one ends no other."""
+    for each in job.executions:
+        if each.partition >= len(job.targets) or each.node != job.targets[each.partition]:
+            yield Violation(count="wrong", what=f"{each.id} is on {each.node}, which is not its node", job=job.id)
+    if job.state in {"Completed", "Failed"} and set(by_partition(job)) != set(range(len(job.targets))):
+        yield Violation(count="wrong", what="a node has not had its part", job=job.id)
+    if job.state == "Failed" and any(each.state == "Cancelled" for each in job.executions):
+        yield Violation(count="wrong", what="a part was stopped by the failure of another", job=job.id)
 
 
 def _of_retries(job: Job, plan: JobPlan) -> Iterator[Violation]:

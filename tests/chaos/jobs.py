@@ -29,6 +29,8 @@ class Shape(StrEnum):
     """By its exit code it has failed, is run again, and fails again."""
     LEAVING = "leaving"
     """A daemon behind, which has to be ended with its task."""
+    OPS = "ops"
+    """Once on each node that is there just then."""
 
 
 SHARES = {
@@ -41,12 +43,18 @@ SHARES = {
     Shape.STOPPED: 7,
     Shape.RETRIED: 4,
     Shape.LEAVING: 3,
+    Shape.OPS: 5,
 }
+OPS_QUEUE_SECONDS = 600
+"""For so long it waits for a node that is there."""
 RETRIES = 2
 
 
 class JobPlan(NamedTuple):
-    """`via` is which orchestrator is asked first. `stop_after` counts from when the job was accepted."""
+    """`via` is which orchestrator is asked first. `stop_after` counts from when the job was accepted.
+
+    How many `parts` an ops job has, is known once its nodes are chosen.
+    """
 
     seed: int
     number: int
@@ -103,6 +111,8 @@ def _plan(seed: int, number: int, at: float, dice: random.Random) -> JobPlan:
             )
         case Shape.STOPPED:
             return plan._replace(sleep_seconds=60.0, stop_after=round(dice.uniform(0.0, 6.0), 1))
+        case Shape.OPS:
+            return plan._replace(parts=0, sleep_seconds=round(dice.uniform(0.0, 4.0), 1))
         case Shape.SMALL | Shape.LEAVING:
             return plan
 
@@ -121,6 +131,9 @@ def document(plan: JobPlan, *, run: str, effects: Path) -> dict[str, Any]:
     }
     if plan.shape is Shape.RETRIED:
         task |= {"FailOnExitCode": True, "Retries": {"Max": RETRIES, "BackOff": "1s"}}
+    if plan.shape is Shape.OPS:
+        most = plan.number % 3  # none, one or two at once
+        return {"Type": "ops", "MaxParallel": most, "Tasks": [task | {"Timeouts": {"QueueTimeout": OPS_QUEUE_SECONDS}}]}
     return {"Type": "batch", "Count": plan.parts, "Tasks": [task]}
 
 

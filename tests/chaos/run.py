@@ -23,7 +23,7 @@ from tests.chaos.event_readers import EventReaders, recorded
 from tests.chaos.evidence import Execution
 from tests.chaos.faults import Faults, Happened
 from tests.chaos.hostility import Hostility
-from tests.chaos.invariants import COUNTS, Seen, Violation, has_exited, unreferenced, violations
+from tests.chaos.invariants import COUNTS, Seen, Violation, has_exited, unreferenced, violations, with_parts
 from tests.chaos.jobs import JobPlan
 from tests.chaos.load import Client, Load
 from tests.chaos.schedule import Fault
@@ -149,7 +149,8 @@ class Run:
                 await eventually(lambda: not evidence.processes_of_tasks(self.id), within=TIDY_SECONDS / 3)
             described = await evidence.describe(client, jobs)
             known = await evidence.all_jobs(client)
-        plans = {load.accepted[plan.number]: plan for plan in self._jobs if plan.number in load.accepted}
+        accepted = {load.accepted[plan.number]: plan for plan in self._jobs if plan.number in load.accepted}
+        plans = {job: with_parts(plan, described[job]) for job, plan in accepted.items()}
         completed = [(plans[job.id], each) for job in described.values() for each in job.executions if _is_done(each)]
         self._tell(f"looking into {len(completed)} results")
         uploads = await asyncio.to_thread(evidence.unfinished_uploads, stack)

@@ -357,3 +357,34 @@ def test_when_the_last_backup_was_taken_is_stored_as_one_number() -> None:
     record = decode_record("backup.last", b'{"taken":7}')
     assert isinstance(record, BackupRecord)
     assert (record.key, msgspec.json.encode(record)) == ("backup.last", b'{"taken":7}')
+
+
+OPS_JOB = (
+    b'{"schema":9,"id":"j-1","namespace":"default","name":"patch","version":2,"create_time":1,"submit_time":1,'
+    b'"modify_time":2,"targets":["a","b"]}'
+)
+REPLACED_OPS_JOB = (
+    b'{"schema":9,"job":{"Name":"patch","Namespace":"default","Type":"ops","Priority":0,"Count":0,"Constraints":[],'
+    b'"Meta":{},"Labels":{},"Tasks":[]},"replaced":{"version":1,"submit_time":1,"modify_time":2,"state":"Completed",'
+    b'"targets":["a","c"]}}'
+)
+
+
+def test_the_nodes_of_an_ops_job_are_stored_for_each_version_of_it() -> None:
+    job, spec = decode_record("job.j-1", OPS_JOB), decode_record("spec.j-1.2", REPLACED_OPS_JOB)
+    assert isinstance(job, JobRecord)
+    assert isinstance(spec, SpecRecord)
+    assert spec.replaced is not None
+    assert (job.targets, spec.replaced.targets) == (("a", "b"), ("a", "c"))
+    assert (msgspec.json.encode(job), msgspec.json.encode(spec)) == (OPS_JOB, REPLACED_OPS_JOB)
+
+
+def test_an_earlier_version_decides_nothing_beside_an_ops_job() -> None:
+    assert schema_of(Job(type="ops")) == 9
+    assert schema_of(Job(type="ops", schedule="@daily")) == 9
+
+
+def test_a_job_of_an_earlier_version_has_no_nodes_of_its_own() -> None:
+    record = decode_record("job.j-1", OPS_JOB.replace(b',"targets":["a","b"]', b"").replace(b'"schema":9,', b""))
+    assert isinstance(record, JobRecord)
+    assert (record.schema, record.targets) == (1, ())

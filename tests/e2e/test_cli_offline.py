@@ -181,7 +181,8 @@ def test_a_container_needs_no_job_file() -> None:
         (("-i", "ipfs://x:/in"), "-i: inputs (ipfs"),
         (("-i", "git://x:/in"), "git:// is not a source of inputs; there are s3, http"),
         (("-i", "s3://x,dst=/in,opt=a=b"), "opt=a is not known; there are endpoint"),
-        (("--target", "all"), "--target all: Type ops is not supported yet"),
+        (("--target", "all", "--count", "3"), "With --target all the job runs once on each node"),
+        (("--target", "some"), "there are `any` and `all`"),
         (
             ("-p", "s3://bucket/key"),
             "s3 is not supported yet; write -p s3managed in its place. The bucket is",

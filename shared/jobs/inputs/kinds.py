@@ -15,7 +15,7 @@ import msgspec
 from shared.data.decoding import canonical, close_match, wrong_parts
 from shared.errors import InvalidDocument, InvalidJob
 from shared.jobs.engine_params import MAX_UNKNOWN, Looked, without_nulls
-from shared.jobs.inputs.partition import Partition
+from shared.jobs.inputs.partition import Partition, PartitionBy
 from shared.jobs.spec import SpecConfig
 
 P = TypeVar("P", bound="InputParams")
@@ -260,6 +260,15 @@ def is_managed(source: SpecConfig) -> bool:
     """Whether the orchestrator looks it up, and nodes read it by signed URLs."""
     kind = INPUTS.get(kind_of(source))
     return kind is not None and kind.managed
+
+
+def is_divided(source: SpecConfig) -> bool:
+    """Whether each part of a job has a share of it. Not of one that is wrong."""
+    kind = INPUTS.get(kind_of(source))
+    if kind is None or look(source).problems:
+        return False
+    partition = getattr(read_params(source, kind), "partition", None)
+    return isinstance(partition, Partition) and partition.by is not PartitionBy.NONE
 
 
 def sha256_of(text: str) -> str:

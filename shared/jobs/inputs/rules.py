@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from shared.data.decoding import advised
 from shared.ids import is_safe_id
-from shared.jobs.inputs.kinds import kind_of, look, names, unknown_told
+from shared.jobs.inputs.kinds import is_divided, kind_of, look, names, unknown_told
 from shared.jobs.paths import overlap, parts_of, path_problem
 from shared.jobs.spec import InputSource, Task
 
@@ -46,6 +46,14 @@ def inputs_problems(task: Task) -> Iterator[str]:
         aliases.add(each.alias.lower())
         yield from _target_problems(each.target, where, taken)
         taken.append((parts_of(each.target), "another input"))
+
+
+def undivided_problems(task: Task) -> Iterator[str]:
+    """Of a task that runs on each node, as often as there are nodes then: each reads all of its inputs."""
+    for number, each in enumerate(task.input_sources[:MAX_INPUTS]):
+        if is_divided(each.source):
+            where = f"Tasks[0].InputSources[{number}].Source.Params.Partition"
+            yield f"{where} divides an input between parts, and an ops job has none: each node reads all of it."
 
 
 def unknown_in_inputs(task: Task) -> Iterator[str]:

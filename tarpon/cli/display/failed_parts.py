@@ -21,7 +21,7 @@ class FailedParts:
 
     def __init__(self, job: JobView, executions: Iterable[ExecutionView]) -> None:
         self._job = job.id
-        self._count = job.count or 1
+        self._count = job.part_count
         last = {each.partition_index: each for each in sorted(executions, key=lambda each: each.create_time)}
         self._failed = [last[part] for part in sorted(last) if last[part].state in _FAILED]
         self._is_known = bool(last)

@@ -36,17 +36,23 @@ class FollowedSink(Protocol):
 
 
 class FollowedOutput:
-    """Shows what the executions of one version of a job write. `take` is told what happens to the job."""
+    """Shows what the executions of one version of a job write. `take` is told what happens to the job.
 
-    def __init__(self, client: Client, job: str, version: int, count: int, sink: FollowedSink) -> None:
+    `count` is how many parts it has; with `by_node` their names are those of their nodes, however many these are.
+    """
+
+    def __init__(
+        self, client: Client, job: str, version: int, sink: FollowedSink, *, count: int, by_node: bool = False
+    ) -> None:
         self._client = client
         self._job = job
         self._version = version
         self._count = count
+        self._by_node = by_node
         self._sink = sink
         self._begun: asyncio.Queue[str | None] = asyncio.Queue()
         self._known: set[str] = set()
-        self._parts: dict[str, int] = {}
+        self._parts: dict[str, str] = {}
         self._looked_at = -LOOK_SECONDS
         self._free = asyncio.Semaphore(AT_ONCE)
 
@@ -78,7 +84,7 @@ class FollowedOutput:
     async def _follow_all(self, group: asyncio.TaskGroup) -> None:
         while execution := await self._begun.get():
             await self._free.acquire()
-            if self._count > 1 and execution not in self._parts:
+            if self._has_names and execution not in self._parts:
                 await self._look()
             group.create_task(self._follow(execution), name=f"follow {execution}")
 
@@ -91,14 +97,18 @@ class FollowedOutput:
     async def _executions(self) -> tuple[ExecutionView, ...]:
         ask = partial(self._client.all_executions, self._job, job_version=self._version)
         found = await self._client.patiently(ask)
-        self._parts.update({each.id: each.partition_index for each in found})
+        self._parts.update({each.id: self._name(each) for each in found})
         return found
 
+    @property
+    def _has_names(self) -> bool:
+        return self._by_node or self._count > 1
+
+    def _name(self, execution: ExecutionView) -> str:
+        return execution.node_id if self._by_node else partition_name(execution.partition_index, self._count)
+
     async def _follow(self, execution: str) -> None:
-        partition = ""
-        if self._count > 1:
-            index = self._parts.get(execution)
-            partition = short(execution) if index is None else partition_name(index, self._count)
+        partition = self._parts.get(execution, short(execution)) if self._has_names else ""
         try:
             lines = self._client.logs(self._job, execution_id=execution, follow=True)
             async with aclosing(lines) as pieces:

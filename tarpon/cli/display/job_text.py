@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from shared.data.plain_text import one_line, printable
 from shared.ids import short
 from shared.jobs.publisher_params import PLAIN
-from shared.jobs.spec import WAITS_FOR, ChainLink, ChainView, JobView
+from shared.jobs.spec import OPS, WAITS_FOR, ChainLink, ChainView, JobView
 from shared.jobs.states import DesiredState, JobState
 from shared.protocol.published_facts import PublishedParams
 from shared.protocol.rest import (
@@ -23,6 +23,7 @@ from tarpon.cli.display.shown_executions import ShownExecutions
 SHOWN_WARNINGS = 3
 SHOWN_CODES = 4
 SHOWN_FOLLOWERS = 10
+SHOWN_NODES = 20
 RUNNING = desired_state_number(DesiredState.RUNNING)
 
 
@@ -66,7 +67,7 @@ def versions_table(versions: Sequence[JobView], now: datetime) -> str:
             moment(from_nanoseconds(job.create_time), now),
             moment(from_nanoseconds(job.modify_time), now),
             job.tasks[0].engine.type if job.tasks else "",
-            "" if job.count is None else str(job.count),
+            str(job.part_count),
             job.state.state_type,
             exit_text(job.exit_codes),
         ]
@@ -99,6 +100,13 @@ def executions_table(executions: Sequence[ExecutionView], now: datetime) -> str:
         if any(told):
             headings, rows = [*headings, heading_of], [[*row, each] for row, each in zip(rows, told, strict=True)]
     return table(headings, rows)
+
+
+def _nodes(job: JobView) -> str:
+    """Of an ops job, those on which it runs."""
+    nodes = job.targets or ()
+    more = f" and {len(nodes) - SHOWN_NODES:,} more" if len(nodes) > SHOWN_NODES else ""
+    return f"{', '.join(nodes[:SHOWN_NODES])}{more}"
 
 
 def _ran(execution: ExecutionView) -> str:
@@ -148,7 +156,8 @@ def description(described: JobResponse, now: datetime, waiting: str = "") -> str
         "Waiting": f"{waiting}; `tarpon job why {job.id}` tells more" if waiting else "",
         "Exit codes": exit_text(job.exit_codes),
         "Parts wait": job.state.details.get(WAITS_FOR, ""),
-        "Count": "" if job.count is None else str(job.count),
+        "Count": "" if job.count is None or job.type == OPS else str(job.count),
+        "Nodes": _nodes(job),
         "Version": str(job.version),
         "Needs": "; ".join(map(_link, job.chain.needs)) if job.chain else "",
         "Needed by": _needed_by(job.chain) if job.chain else "",

@@ -134,7 +134,7 @@ class JobPartitions:
         if job.version < self._version:
             return False
         self._begin(job.version)
-        before, self.count = self.reason, job.count or 1
+        before, self.count = self.reason, job.part_count
         state = job.state
         if is_over(job) or state.state_type == JobState.PENDING:
             self.nodes = ""

@@ -117,6 +117,6 @@ def failure(
     if first_error is None:
         return told or "no reason was given", ended.state.details.get("Hint", "")
     first = printable(why_failed(first_error.event))
-    part = whose(executions, first_error.execution_id) if (ended.count or 1) > 1 else ""
+    part = whose(executions, first_error.execution_id) if ended.part_count > 1 else ""
     reason = first if not told or told in first else told if first in told else f"{part}{first}\n  In the end: {told}"
     return reason, printable(first_error.event.hint or ended.state.details.get("Hint", ""))

@@ -13,7 +13,7 @@ from shared.errors import NoResults, OrchestratorUnreachable, TarponError
 from shared.jobs.needs import needs_of
 from shared.jobs.rules import normalised
 from shared.jobs.several import called, in_order
-from shared.jobs.spec import Job, JobView
+from shared.jobs.spec import OPS, Job, JobView
 from shared.jobs.states import JobState
 from shared.protocol.rest import ExecutionView, HistoryItem, SubmitResponse
 from shared.runtime.aio import pipelined
@@ -158,7 +158,8 @@ class ChainRun:
         if not self._options.follow:
             end = await watched(client, job, lines.news, only_version=version)
         else:
-            output = FollowedOutput(client, job, version, self._jobs[number].count or 1, lines)
+            spec = normalised(self._jobs[number])
+            output = FollowedOutput(client, job, version, lines, count=spec.count or 1, by_node=spec.type == OPS)
 
             def write(news: HistoryItem | JobView) -> None:
                 lines.news(news)

@@ -10,9 +10,9 @@ import msgspec
 from shared.errors import InvalidDuration
 from shared.jobs.durations import parse_duration
 from shared.jobs.label_selectors import conditions
-from shared.jobs.not_supported import inputs_problem, network_problems, publisher_problem, type_problem
-from shared.jobs.rules import PUBLISHERS
-from shared.jobs.spec import InputSource, Job, Network, Resources, ResultPath, SpecConfig, Task, Timeouts
+from shared.jobs.not_supported import inputs_problem, network_problems, publisher_problem
+from shared.jobs.rules import BATCH, PUBLISHERS
+from shared.jobs.spec import OPS, InputSource, Job, Network, Resources, ResultPath, SpecConfig, Task, Timeouts
 from tarpon.cli.job.input_flags import LocalInput, input_option, read_inputs
 
 FORMS = ("table", "json", "yaml")
@@ -27,7 +27,7 @@ class JobFlags(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str = ""
     priority: int = 0
     labels: tuple[str, ...] = ()
-    count: int = 1
+    count: int | None = None
     target: str = "any"
     constraints: tuple[str, ...] = ()
     task_name: str = "main"
@@ -55,8 +55,8 @@ _OPTIONS = (
     click.option("--namespace", default="", help="The job's namespace."),
     click.option("--priority", default=0, help="Jobs with a higher one are started first."),
     click.option("-l", "--labels", multiple=True, metavar="NAME=VALUE", help="A label of the job."),
-    click.option("--count", default=1, show_default=True, help="How many parts the job has."),
-    click.option("--target", default="any", metavar="any", help="Which nodes run it: any that fit."),
+    click.option("--count", type=int, help="How many parts the job has; 1 without it."),
+    click.option("--target", default="any", metavar="any|all", help="On any nodes that fit, or on each once (ops)."),
     click.option("--constraints", multiple=True, metavar="SELECTOR", help="What nodes must have, such as zone=a,gpu."),
     click.option("--task-name", default="main", show_default=True, help="The task's name."),
     click.option("-e", "--env", multiple=True, metavar="NAME=VALUE", help="An environment variable of the task."),
@@ -97,6 +97,7 @@ def job_of(flags: JobFlags, engine: SpecConfig) -> Job:
     """Raise click.UsageError, which names the flag, or InvalidInput."""
     sources, _ = inputs_of("-i", flags.input)
     _refuse_unsupported(flags, sources)
+    is_ops = flags.target == "all"
     task = Task(
         name=flags.task_name,
         engine=engine,
@@ -114,9 +115,9 @@ def job_of(flags: JobFlags, engine: SpecConfig) -> Job:
     return Job(
         name=flags.name,
         namespace=flags.namespace,
-        type="batch",
+        type=OPS if is_ops else BATCH,
         priority=flags.priority,
-        count=flags.count,
+        count=1 if flags.count is None and not is_ops else flags.count,
         constraints=conditions(flags.constraints),
         labels=_assignments("-l", flags.labels),
         tasks=(task,),
@@ -144,10 +145,10 @@ def _refuse_unsupported(flags: JobFlags, inputs: tuple[InputSource, ...]) -> Non
         raise click.UsageError(f"-i: {known}")
     for known in network_problems(Network(type=flags.network or "", domains=flags.domain)):
         raise click.UsageError(f"--network{known}")
-    if flags.target == "all":
-        raise click.UsageError(f"--target all: Type {type_problem('ops')}")
-    if flags.target != "any":
-        raise _bad("--target", f"{flags.target!r} is not a target; there is `any`.")
+    if flags.target not in {"any", "all"}:
+        raise _bad("--target", f"{flags.target!r} is not a target; there are `any` and `all`.")
+    if flags.target == "all" and flags.count not in {None, 1}:
+        raise _bad("--count", "With --target all the job runs once on each node, and has no count.")
 
 
 def _publisher(text: str) -> SpecConfig:

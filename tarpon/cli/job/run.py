@@ -11,7 +11,7 @@ import msgspec
 from shared.data.plain_text import printable
 from shared.errors import NoResults, OrchestratorUnreachable, TarponError
 from shared.jobs.rules import NO_PUBLISHERS
-from shared.jobs.spec import Job, JobView
+from shared.jobs.spec import OPS, Job, JobView
 from shared.jobs.states import JobState
 from shared.protocol.rest import ExecutionView, HistoryItem, SubmitResponse
 from shared.settings.config import Config
@@ -59,7 +59,8 @@ def run_job(job: Job, options: RunOptions, config: Config, sends: Sequence[Local
         told = f"Job successfully submitted{again}{when}. Job ID: {submitted.job_id}"
         name = job.name.strip()
         schedule = (name or submitted.job_id) if when else ""
-        return BegunJob(submitted, 1 if job.count is None else job.count, told, name, schedule)
+        parts = None if job.type.strip() == OPS else 1 if job.count is None else job.count
+        return BegunJob(submitted, parts, told, name, schedule)
 
     return JobRun(submit, options).run(config)
 
@@ -105,6 +106,7 @@ class JobRun:
         self.job_id = ""
         self._begin = begin
         self._count: int | None = None
+        self._by_node = False
         self._called = ""
         self._schedule = ""
         self._options = options
@@ -180,7 +182,8 @@ class JobRun:
     async def _parts(self, client: Client) -> int:
         """It is asked when the job's id is known and told, so that no failure keeps that from anybody."""
         if self._count is None:
-            self._count = (await self._job(client)).count or 1
+            view = await self._job(client)
+            self._count, self._by_node = view.part_count, view.type == OPS
         return self._count
 
     async def _watched(self, client: Client) -> Watched:
@@ -207,7 +210,7 @@ class JobRun:
     async def _followed(self, client: Client, display: JobDisplay, count: int) -> Watched:
         lines = PartitionLines(display, only_stderr=self._options.is_for_programs)
         version = self._submitted.job_version
-        output = FollowedOutput(client, self.job_id, version, count, lines)
+        output = FollowedOutput(client, self.job_id, version, lines, count=count, by_node=self._by_node)
 
         def write(news: HistoryItem | JobView) -> None:
             display.write(news)

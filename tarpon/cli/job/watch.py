@@ -89,7 +89,7 @@ class JobWatch:
             job = await client.get(self._job, namespace=self._namespace)
             refuse_endless(self._job, job)
             self.job_id = job.id
-            display = JobDisplay(job.count or 1, verbose=self._verbose, ask=asking(client, job.id))
+            display = JobDisplay(job.part_count, verbose=self._verbose, ask=asking(client, job.id))
             async with outages_told(client, display.tell):
                 try:
                     end = await self._watched(client, display)

@@ -95,7 +95,7 @@ async def show_logs(
     is_at_its_end = is_over(view) or wanted.is_at_its_end(executions, job)
     live = None if is_over(view) else running(executions, wanted.execution, job)
     if live is not None:
-        if (view.count or 1) > 1 and not wanted.is_narrow:
+        if view.part_count > 1 and not wanted.is_narrow:
             click.echo(f"These are the logs of {live.id}; --partition shows another part's.", err=True)
         await _write_live(client, view.id, live, follow=follow, tail=tail)
         return
@@ -130,8 +130,8 @@ async def _show_ended(
             click.echo(f"==> {each.id} (part {each.partition_index}, {each.state_name}) <==", err=True)
         await _write(client, view, each, output, namespace)
         output.end()
-    if missing := (view.count or 1) - len(chosen) if not (wanted.is_narrow or is_over(view)) else 0:
-        click.echo(f"{missing} of {view.count} tasks have not ended; their logs are not there yet.", err=True)
+    if missing := view.part_count - len(chosen) if not (wanted.is_narrow or is_over(view)) else 0:
+        click.echo(f"{missing} of {view.part_count} tasks have not ended; their logs are not there yet.", err=True)
 
 
 async def _wait_for_task(
@@ -165,11 +165,11 @@ async def _wait_for_task(
 
 def _check_part(partition: int, executions: "Sequence[ExecutionView]", job: str, view: "JobView") -> None:
     """Raise NotFound for a part that the job does not have."""
-    if partition >= (view.count or 1):
+    if partition >= view.part_count:
         from tarpon.results.offered import parts_told
 
         told = parts_told([(each.partition_index, each.id) for each in latest(executions)])
-        hint = f"There are: {told}." if told else f"It has {view.count or 1:,}, and the first is 0."
+        hint = f"There are: {told}." if told else f"It has {view.part_count:,}, and the first is 0."
         raise NotFound(f"Job {job} has no logs of partition {partition}.", hint=hint)
 
 

@@ -273,3 +273,16 @@ async def test_many_nodes_are_looked_at_once_for_many_who_ask(cluster: Cluster) 
     assert cluster.looks == 1
     found = asks[-1].result()
     assert (found.summary, len(found.nodes)) == (f"{2 * MOST_NODES:,} nodes drained", MOST_NODES)
+
+
+def test_an_ops_job_waits_for_its_own_nodes_alone() -> None:
+    spec = new_job("sweep", type="ops", count=0, tasks=(TASK,))
+    cluster = Cluster(spec)
+    for name in ("n-1", "n-2", "n-3"):
+        cluster.node(name)
+    cluster.job(spec, targets=(NodeId("n-1"), NodeId("n-2")))
+    cluster.execution(0, S.RUNNING)
+    cluster.node("n-2", record=NodeRecord(info=INFO, draining=True))
+    told = cluster.asked()
+    assert [(each.node_id, each.standing) for each in told.nodes] == [("n-2", "drained")]
+    assert (told.parts.total, told.parts.to_place, told.parts.running) == (2, 1, 1)

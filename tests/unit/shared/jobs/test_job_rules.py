@@ -117,14 +117,32 @@ class TestType:
     def test_a_job_that_names_no_type_is_a_batch_job(self, kind: str) -> None:
         assert normalised(Job(type=kind)).type == "batch"
 
-    @pytest.mark.parametrize("kind", ["ops", "service", "daemon"])
-    def test_other_types_of_the_reference_are_not_supported(self, kind: str) -> None:
+    @pytest.mark.parametrize(("kind", "instead"), [("service", "batch"), ("daemon", "ops")])
+    def test_other_types_of_the_reference_are_not_supported(self, kind: str, instead: str) -> None:
         (problem,) = found(type=kind)
-        assert problem.startswith(f"Type {kind} is not supported yet: Tarpon runs batch jobs. Write `Type: batch`")
+        told = f"Type {kind} is not supported yet: Tarpon runs batch and ops jobs. Write `Type: {instead}`"
+        assert problem.startswith(told)
+
+    @pytest.mark.parametrize("count", [None, 0, 1])
+    def test_how_many_parts_an_ops_job_has_its_nodes_decide(self, count: int | None) -> None:
+        assert normalised(Job(type="ops", count=count)).count == 0
+        assert found(type="ops", count=count) == []
+
+    @pytest.mark.parametrize("count", [2, -1])
+    def test_an_ops_job_has_no_count(self, count: int) -> None:
+        told = f"Count is {count}; an ops job has none: it runs once on each node that fulfils its Constraints."
+        assert found(type="ops", count=count) == [told]
+
+    def test_an_ops_job_does_not_divide_its_inputs(self) -> None:
+        params = {"Bucket": "b", "Key": "k/", "Partition": {"Type": "object"}}
+        source = InputSource(source=SpecConfig(type="s3", params=params), target="/in")
+        (problem,) = found(type="ops", tasks=(task(input_sources=(source,)),))
+        assert problem.startswith("Tasks[0].InputSources[0].Source.Params.Partition divides an input between parts")
 
     @pytest.mark.parametrize("kind", ["Batch", "cron"])
     def test_anything_else_is_no_type(self, kind: str) -> None:
-        assert found(type=kind) == [f"Type {kind!r} is not a type of job; write `Type: batch`."]
+        told = f"Type {kind!r} is not a type of job; write `Type: batch`, or `Type: ops` to run on each node."
+        assert found(type=kind) == [told]
 
 
 class TestSize:

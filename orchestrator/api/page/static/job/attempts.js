@@ -4,7 +4,7 @@ import { html, useEffect, useState } from "../vendor/preact.js";
 import { get } from "../lib/api.js";
 import { bytes, count, instant, moment, seconds } from "../lib/format.js";
 import { linkTo, usePoll } from "../lib/hooks.js";
-import { isOver, pathOfJob } from "./jobs.js";
+import { isOver, partName, pathOfJob } from "./jobs.js";
 import { nameOfPart } from "./part_states.js";
 import { hasEnded, phasesOf, stateName } from "./phases.js";
 import { sentences, visible, visibleLines } from "../lib/text.js";
@@ -17,7 +17,7 @@ export function Attempts({ job, part, letter, to, onClose }) {
   const { data, error } = usePoll(pathOfJob(job.ID, "/executions"), { partitions: part, limit: 1000 }, isOver(job) ? 10 : 2);
   const attempts = data?.Items;
   return html`<section class="attempts card" aria-labelledby="attempts-title">
-    <div class="row heading"><h2 id="attempts-title">Part ${count(part)}: ${nameOfPart(letter, isOver(job))}</h2>
+    <div class="row heading"><h2 id="attempts-title">${partName(job, part)}: ${nameOfPart(letter, isOver(job))}</h2>
       ${onClose && html`<button type="button" class="small" onClick=${onClose}>Close</button>`}</div>
     <${Problem} error=${error} />
     ${!attempts && !error && html`<${Loading} />`}

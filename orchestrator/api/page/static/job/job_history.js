@@ -4,7 +4,7 @@ import { html, useEffect, useMemo, useState } from "../vendor/preact.js";
 import { followHistory } from "./event_stream.js";
 import { count, moment } from "../lib/format.js";
 import { usePoll } from "../lib/hooks.js";
-import { pathOfJob } from "./jobs.js";
+import { partCount, pathOfJob } from "./jobs.js";
 import { sentences, visible } from "../lib/text.js";
 import { Empty, Loading, Problem } from "../parts/basics.js";
 
@@ -13,12 +13,12 @@ const A_PAGE = 100;
 const MANY_PARTS = 500;
 
 export function History({ job, place, to }) {
-  const many = (job.Count ?? 1) > MANY_PARTS;
+  const many = partCount(job) > MANY_PARTS;
   const all = place.query.all ? place.query.all === "yes" : !many;
   const setAll = (wanted) => { location.hash = to("history", { all: wanted ? "yes" : "no" }); };
   return html`
     ${many && html`<label class="check"><input type="checkbox" checked=${all} onChange=${(event) => setAll(event.target.checked)} />
-      What happened to each of its ${count(job.Count)} parts, too</label>`}
+      What happened to each of its ${count(partCount(job))} parts, too</label>`}
     ${all ? html`<${Live} key=${job.Version} job=${job} to=${to} />` : html`<${OfJob} job=${job} to=${to} />`}
   `;
 }

@@ -4,7 +4,7 @@ import { html, useEffect, useState } from "../vendor/preact.js";
 import { get } from "../lib/api.js";
 import { count } from "../lib/format.js";
 import { usePoll } from "../lib/hooks.js";
-import { isOver, pathOfJob } from "./jobs.js";
+import { isOver, partCount, pathOfJob } from "./jobs.js";
 import { stateName } from "./phases.js";
 import { visible } from "../lib/text.js";
 import { Empty, Loading, Problem } from "../parts/basics.js";
@@ -15,7 +15,7 @@ const FIRST = ["r", "f", "a", "p", "c", "s"];
 
 export function Log({ job, place, to }) {
   const { execution, part } = place.query;
-  const total = job.Count ?? 1;
+  const total = partCount(job);
   const chosen = usePartOf(job, execution, part, total);
   const { data, error } = usePoll(chosen === null ? null : pathOfJob(job.ID, "/executions"),
     { partitions: chosen, limit: 1000 }, isOver(job) ? 10 : 2);

@@ -27,7 +27,7 @@ export function Parts({ job, place, to }) {
     <${Problem} error=${error} />
     ${states.length > 1 && html`
       <${Legend} states=${states} show=${show} over=${over} onShow=${(letters) => go({ show: letters, page: "" })} />
-      <${PartGrid} states=${states} letters=${show} chosen=${chosen} over=${over} onChoose=${(each) => go({ part: each })} />`}
+      <${PartGrid} job=${job} states=${states} letters=${show} chosen=${chosen} over=${over} onChoose=${(each) => go({ part: each })} />`}
     ${chosen !== null && html`<${Attempts} key=${chosen} job=${job} part=${chosen} letter=${states[chosen]} to=${to}
       onClose=${states.length > 1 ? () => go({ part: "" }) : null} />`}
     ${states.length > 1 && html`<${Table} job=${job} states=${states} show=${show} page=${Number(page) || 1} over=${over} go=${go} to=${to} />`}

@@ -1,6 +1,7 @@
 // Jobs as the API tells them: what views say about one.
 
-import { instant } from "../lib/format.js";
+import { count, instant } from "../lib/format.js";
+import { visible } from "../lib/text.js";
 
 export const JOBS = "/orchestrator/jobs";
 export const STATES = ["Pending", "Queued", "Running", "Completed", "Failed", "Stopped"];
@@ -12,10 +13,16 @@ export const isOver = (job) => ENDED.has(job.State.StateType);
 /** Why it is in its state, and what its waiting parts wait for. */
 export const reasonOf = (job) => [job.State.Message, job.State.Details?.WaitsFor].filter(Boolean).join(" ");
 
+/** An ops job has one for each of its nodes, once these are chosen. */
+export const partCount = (job) => job.Targets?.length || job.Count || 1;
+
+/** What a part is called: of an ops job its node, too. */
+export const partName = (job, part) => `Part ${count(part)}${job.Targets?.[part] ? ` (node ${visible(job.Targets[part])})` : ""}`;
+
 /** How many parts' tasks have ended by themselves, of how many. */
 export function endedParts(job) {
   const ended = Object.values(job.ExitCodes ?? {}).reduce((sum, each) => sum + each, 0);
-  return [ended, job.Count ?? 1];
+  return [ended, partCount(job)];
 }
 
 /** `0: 23, 1: 1`, for exit codes beside 0. */

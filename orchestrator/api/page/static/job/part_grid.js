@@ -1,7 +1,7 @@
 // A grid of a job's parts: a cell for each, of which ten thousand are one picture that is drawn anew where it changed.
 
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../vendor/preact.js";
-import { count } from "../lib/format.js";
+import { partName } from "./jobs.js";
 import { nameOfPart, PART_STATES } from "./part_states.js";
 
 /** Sizes of cells in CSS pixels, by up to how many parts they are for. */
@@ -11,7 +11,7 @@ const FADED = 0.18;
 const sizeFor = (number) => SIZES.find(([most]) => number <= most)[1];
 
 /** `states` has a letter for each part; those in `letters` stand out where there are some. */
-export function PartGrid({ states, letters, chosen, over, onChoose }) {
+export function PartGrid({ job, states, letters, chosen, over, onChoose }) {
   const frame = useRef(null);
   const canvas = useRef(null);
   const drawn = useRef({ key: "", states: "" });
@@ -51,7 +51,7 @@ export function PartGrid({ states, letters, chosen, over, onChoose }) {
       onChoose(cursor);
     }
   };
-  const told = cursor === null || cursor >= states.length ? "" : `Part ${count(cursor)}: ${nameOfPart(states[cursor], over)}`;
+  const told = cursor === null || cursor >= states.length ? "" : `${partName(job, cursor)}: ${nameOfPart(states[cursor], over)}`;
   return html`<div class="part-grid" ref=${frame}>
     <div class="cells" role="application" tabindex="0" aria-roledescription="grid of parts"
       aria-label="Parts: arrow keys move, Enter shows the attempts of a part. The table below has the same." onKeyDown=${move}>

@@ -30,7 +30,8 @@ function wordsOfJob(job, task, engine) {
   return [
     "tarpon", ...(engine === "docker" ? ["docker", "run"] : ["exec"]),
     ...flag("--name", at(job, "Name")), ...flag("--namespace", at(job, "Namespace")), ...flag("--priority", at(job, "Priority") || ""),
-    ...each("-l", pairs(at(job, "Labels"))), ...flag("--count", count === 1 ? "" : count),
+    ...each("-l", pairs(at(job, "Labels"))), ...flag("--count", !count || count === 1 ? "" : count),
+    ...(at(job, "Type") === "ops" ? ["--target", "all"] : []),
     ...flag("--constraints", constraintLine(at(job, "Constraints"))), ...flag("--task-name", name === "main" ? "" : name),
     ...each("-e", pairs(at(task, "Env"))), ...each("-i", (at(task, "InputSources") ?? []).map(inputLine)),
     ...each("-o", (at(task, "ResultPaths") ?? []).map((path) => `${at(path, "Name")}:${at(path, "Path")}`)),

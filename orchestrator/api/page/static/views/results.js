@@ -4,6 +4,7 @@ import { html, useEffect, useState } from "../vendor/preact.js";
 import { get } from "../lib/api.js";
 import { bytes, count, moment } from "../lib/format.js";
 import { linkTo, usePoll } from "../lib/hooks.js";
+import { partCount } from "../job/jobs.js";
 import { command, shortened, visible } from "../lib/text.js";
 import { Empty, Facts, Loading, Problem } from "../parts/basics.js";
 import { Command } from "../parts/command.js";
@@ -58,8 +59,8 @@ function reason(job) {
 function Choice({ job, part, published, execution, to }) {
   const go = (query) => { location.hash = to(query); };
   return html`<div class="row">
-    ${job.Count > 1 && html`<div><label for="part">Part, of ${count(job.Count)}</label>
-      <input id="part" type="number" min="0" max=${job.Count - 1} value=${part}
+    ${partCount(job) > 1 && html`<div><label for="part">Part, of ${count(partCount(job))}</label>
+      <input id="part" type="number" min="0" max=${partCount(job) - 1} value=${part}
         onChange=${(event) => go({ part: event.target.value })} /></div>`}
     ${published.length > 1 && html`<div><label for="attempt">Result of</label>
       <select id="attempt" value=${execution} onChange=${(event) => go({ execution: event.target.value })}>

@@ -66,7 +66,7 @@ def test_a_publisher_that_does_not_exist_is_told() -> None:
 
 
 UNSUPPORTED = """\
-Type: ops
+Type: daemon
 Tasks:
   - Name: main
     Engine: {Type: noop}
