@@ -16,7 +16,7 @@ _ENDED = frozenset({"Completed", "Failed", "Stopped"})
 def job_rows(job: "JobView") -> list[tuple[str, str]]:
     rows = [("Job", job.id), ("Name", job.name if job.name != job.id else ""), ("Namespace", job.namespace)]
     rows += [("State", job.state.state_type), ("", job.state.message)]
-    rows += [("Parts", str(job.count) if (job.count or 1) > 1 else ""), ("Submitted", _moment(job.create_time))]
+    rows += [("Parts", str(job.part_count) if job.part_count > 1 else ""), ("Submitted", _moment(job.create_time))]
     if job.state.state_type in _ENDED:
         rows.append(("Ended after", str(timedelta(seconds=(job.modify_time - job.create_time) // 10**9))))
     codes = ", ".join(f"{code}" + (f" ({count} times)" if count > 1 else "") for code, count in job.exit_codes.items())
