@@ -21,6 +21,7 @@ from shared.protocol.results.object_names import object_name
 from shared.runtime.aio import pipelined
 
 HEADS_AT_ONCE = 32
+HEAD_TRIES, HEAD_PAUSE_SECONDS = 3, 0.5
 DELETIONS_AT_ONCE = 16
 
 _Expected = dict[str, tuple[int, str]]
@@ -82,13 +83,23 @@ async def _seen(bucket: Bucket, folder: str, names: Iterable[str]) -> AsyncItera
     found: list[tuple[str, ObjectFacts]] = []
 
     async def look(name: str) -> None:
-        facts = await bucket.head(name)
+        facts = await _head(bucket, name)
         if not isinstance(facts, Absent):
             found.append((name, facts))
 
     await pipelined(names, look, at_once=HEADS_AT_ONCE)
     for name, facts in found:
         yield name, facts
+
+
+async def _head(bucket: Bucket, name: str) -> ObjectFacts | Absent:
+    """One of very many: what fails for a moment is asked again, so that not all of them are."""
+    for _ in range(HEAD_TRIES - 1):
+        try:
+            return await bucket.head(name)
+        except StorageUnavailable:
+            await asyncio.sleep(HEAD_PAUSE_SECONDS)
+    return await bucket.head(name)
 
 
 async def delete_result(bucket: Bucket, key: str) -> None:

@@ -139,6 +139,14 @@ async def test_a_file_that_s3_refuses_ends_it_and_there_is_no_manifest(plain: Pu
     assert manifest_is_absent(plain)
 
 
+async def test_objects_that_s3_does_not_show_for_a_moment_are_asked_for_again(plain: Publishing) -> None:
+    _, end = await plain.published()
+    plain.s3.seen.clear()
+    plain.s3.plan(Kind.HEAD, *[INTERNAL] * 3)
+    assert await verdict(plain, end) is Verdict.VERIFIED
+    assert len(plain.s3.of(Kind.HEAD)) == FILES + 3
+
+
 @pytest.mark.parametrize("lie", ["another content", "one file less", "another manifest", "no files"])
 async def test_a_result_that_is_not_what_its_manifest_says_is_found(plain: Publishing, lie: str) -> None:
     _, end = await plain.published()
