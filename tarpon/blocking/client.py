@@ -9,7 +9,6 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self
 
 from shared.extraction.placement_rules import PlacementRules
@@ -526,7 +525,7 @@ class SyncClient:
         job: str,
         *,
         paths: Sequence[str] = (),
-        output_dir: Path | None = None,
+        output_dir: str | os.PathLike[str] | None = None,
         raw: bool = False,
         merge: bool = False,
         partition: int | None = None,

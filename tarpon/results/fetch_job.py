@@ -5,6 +5,7 @@ merged by appending one stdout to another, so it stays known which part of the j
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -95,7 +96,7 @@ async def get_results(
     job: str,
     *,
     paths: Sequence[str] = (),
-    output_dir: Path | None = None,
+    output_dir: str | os.PathLike[str] | None = None,
     raw: bool = False,
     merge: bool = False,
     partition: int | None = None,
@@ -131,7 +132,10 @@ async def get_results(
     results = await offered(client, job, view, namespace=namespace, partition=partition, execution=execution_id)
     if raw and (plain := next((each for each in results if each.is_plain), None)) is not None:
         raise ResultIsPlain(plain.execution_id)
-    async with receiving(called or job, view, output_dir) as folder, object_session(client.trust) as session:
+    async with (
+        receiving(called or job, view, None if output_dir is None else Path(output_dir)) as folder,
+        object_session(client.trust) as session,
+    ):
         progress = _Progress(results, on_progress)
         sources = [
             Source(

@@ -126,7 +126,7 @@ async def test_progress_goes_to_the_total_of_all_results(parts: list[Stored], tm
     seen: list[tuple[int, int]] = []
     async with offering(lambda: params(parts)) as client:
         fetched = await get_results(
-            client, JOB, output_dir=tmp_path, on_progress=lambda done, total: seen.append((done, total))
+            client, JOB, output_dir=str(tmp_path), on_progress=lambda done, total: seen.append((done, total))
         )
     total_bytes = sum(len(part.archive) for part in parts)
     assert fetched == Fetched(folder=tmp_path, count=2, size_bytes=total_bytes, files=6)
