@@ -29,6 +29,7 @@ from orchestrator.jobs.job_records import Wish, first_record, renewed_record, sp
 from orchestrator.jobs.job_warnings import warnings_about
 from orchestrator.jobs.name_claims import NameClaims, check_name
 from orchestrator.jobs.result_inputs import with_results
+from orchestrator.jobs.versions import version_of
 from orchestrator.rules.frozen_inputs import FrozenInputs
 from orchestrator.rules.job_defaults import completed, with_defaults
 from orchestrator.rules.job_diff import difference
@@ -53,7 +54,6 @@ from shared.errors import (
     JobEnded,
     JobNotFound,
     JobUnchanged,
-    NotFound,
     RevisionConflict,
     Unavailable,
 )
@@ -330,9 +330,7 @@ class Submissions:
                     f"Job {name} is a schedule, which is not run again itself: its runs are jobs of their own.",
                     hint=f"`tarpon job schedule run-now {name}` begins one now.",
                 )
-            number = version or entry.job.version
-            if number not in entry.specs or number > entry.job.version:
-                raise NotFound(f"Job {entry.job.id} has no version {number}.")
+            number = version_of(entry, version)
             if entry.progress.state is JobState.PENDING:
                 raise Conflict(
                     f"Job {entry.job.id} cannot be run again: it has not begun yet.",
@@ -391,9 +389,11 @@ def kept_to_rerun(entry: JobEntry, version: int) -> tuple[int, ...]:
     known = entry.with_kept(version)
     completed = [each for each in known if each.state is ExecutionState.COMPLETED and not each.result_deleted]
     if len(completed) >= entry.part_count(version):
+        has_code = any(each.output.exit_code for each in completed if each.output is not None)
+        counts = "`FailOnExitCode: true` in the task makes an exit code other than 0 a failure. " if has_code else ""
         raise Conflict(
             f"All parts of version {version} of job {job.id} have completed.",
-            hint="Without --failed (`Failed` over HTTP) all of them are run again.",
+            hint=f"{counts}Without --failed (`Failed` over HTTP) all of them are run again.",
         )
     deleted = {each.job_version for each in known if each.result_deleted}
     return tuple(sorted({each.job_version for each in completed} - deleted))

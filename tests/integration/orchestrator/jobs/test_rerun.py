@@ -86,12 +86,29 @@ async def test_what_has_not_completed_is_run_again_and_the_results_are_whole(
         assert await offered(running, job, 2) == [(0, 1, 0), (1, 2, 0), (2, 2, 1)]
         nothing = await rerun(running, job, Failed=True)
         assert nothing["Message"] == f"All parts of version 3 of job {job} have completed."
+        assert "FailOnExitCode" not in nothing["Hint"]
         assert (await rerun(running, job, Failed=True, JobVersion=2))["JobVersion"] == 4
         assert await do(running, node) == 2
         await running.wait_state(job, "Completed")
     async with running_orchestrator(tmp_path, s3_server, monkeypatch) as running:
         assert (await running.wait_state(job, "Completed"))["Job"]["Version"] == 4
         assert await offered(running, job) == [(0, 1, 0), (1, 2, 0), (2, 4, 0)]
+
+
+async def test_where_an_exit_code_is_no_failure_it_is_told_how_it_would_be_one(
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        running_orchestrator(tmp_path, s3_server, monkeypatch) as running,
+        running.node("n-1") as node,
+    ):
+        await node.register()
+        job = await running.submit(Name="sweep", Tasks=[TASK | {"FailOnExitCode": False}])
+        await do(running, node, fail=0)
+        await running.wait_state(job, "Completed")
+        assert "`FailOnExitCode: true`" in (await rerun(running, job, Failed=True))["Hint"]
+        unknown = await rerun(running, job, JobVersion=9)
+        assert (unknown["Code"], unknown["Hint"]) == ("NotFound", "Its versions are 1.")
 
 
 async def test_without_that_all_parts_are_run_again_and_nothing_is_kept(
