@@ -1,12 +1,17 @@
 """Nodes that are drained or stopped under load: every job completes, and none needs a second attempt."""
 
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.jobs.states import FailureReason
 from tests.e2e.stack import Stack, process_job, wait_until
+from tests.servers import HOST
 
 JOBS = 40
 SMALL = {"Resources": {"CPU": "0.25", "Memory": "16MB"}}
@@ -77,14 +82,28 @@ def test_a_drain_outlives_orchestrator_and_node_until_it_is_ended(stack: Stack) 
     assert stack.wait_ended(job)["Job"]["State"]["StateType"] == "Completed"
 
 
-def test_a_drain_that_takes_too_long_says_what_is_left(two_nodes: Stack) -> None:
+def test_a_drain_that_takes_too_long_or_is_not_waited_for_says_what_is_left(two_nodes: Stack, tmp_path: Path) -> None:
     job = two_nodes.submit(process_job("sleep 1000"))
     two_nodes.wait_state(job, "Running")
     name = two_nodes.describe(job)["Executions"]["Items"][0]["NodeID"]
     done = two_nodes.cli("node", "drain", name, "--timeout", "0.5", check=False)
     assert done.returncode == 1
-    assert "still has 1 execution" in done.stderr
+    assert f"1 execution is left on node {name}." in done.stderr
+    assert "still has 1 execution after" in done.stderr
     assert "[DrainNotOver]" in done.stderr
+    with (tmp_path / "err").open("w") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tarpon", "node", "drain", name],
+            env={"TARPON_API_HOST": HOST, "TARPON_API_PORT": str(two_nodes.api_port), "PYTHONUNBUFFERED": "1"},
+            stderr=err,
+        )
+    wait_until(lambda: "is left" in (tmp_path / "err").read_text(), within=20, what="it waits")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert (
+        f"it stays drained: nothing new is placed on it.\nTo end that: tarpon node undrain {name}"
+        in (tmp_path / "err").read_text()
+    )
     two_nodes.cli("job", "stop", job)
     two_nodes.cli("node", "drain", name, "--timeout", "30")
 

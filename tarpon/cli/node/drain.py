@@ -10,6 +10,7 @@ from shared.errors import TarponError
 from tarpon.cli.console.commands import Command, with_client
 from tarpon.cli.console.node_argument import node_argument
 from tarpon.cli.console.output import output_option, show
+from tarpon.cli.display.job_text import counted_in_words
 
 if TYPE_CHECKING:
     from shared.protocol.rest_nodes import NodeState
@@ -21,7 +22,8 @@ LOOK_SECONDS = 0.5
 class DrainNotOver(TarponError):
     def __init__(self, node: str, left: int, seconds: float) -> None:
         super().__init__(
-            f"Node {node} still has {left} executions after {seconds:g} s. Nothing new is placed on it.",
+            f"Node {node} still has {counted_in_words(left, 'execution')} after {seconds:g} s."
+            " Nothing new is placed on it.",
             hint=f"Run the same command again to wait on, or `tarpon node undrain {node}`.",
         )
 
@@ -50,7 +52,7 @@ async def drain(client: "Client", *, node_id: str, wait: bool, wait_seconds: flo
     await client.drain(node)
     state = await (_wait_empty(client, node, wait_seconds) if wait else client.node(node))
     left = state.live_executions
-    told = f"{left} executions are left on it." if left else "Nothing is left on it."
+    told = f"{_are_left(left)} on it." if left else "Nothing is left on it."
     show(state, output, lambda: f"Node {node} is drained: nothing new is placed on it. {told}")
 
 
@@ -66,14 +68,27 @@ async def undrain(client: "Client", *, node_id: str, output: str) -> None:
 
 
 async def _wait_empty(client: "Client", node: str, within: float | None) -> "NodeState":
-    """Raises DrainNotOver."""
+    """Raises DrainNotOver. Ctrl-C ends the waiting, not the drain."""
+    try:
+        return await _empty(client, node, within)
+    except asyncio.CancelledError:
+        told = "No longer waiting; it stays drained: nothing new is placed on it."
+        click.echo(f"\n{told}\nTo end that: tarpon node undrain {node}", err=True)
+        raise
+
+
+def _are_left(executions: int) -> str:
+    return f"{counted_in_words(executions, 'execution')} {'is' if executions == 1 else 'are'} left"
+
+
+async def _empty(client: "Client", node: str, within: float | None) -> "NodeState":
     deadline = None if within is None else time.monotonic() + within
     told = -1
     while True:
         state = await client.node(node)
         if state.live_executions != told:
             told = state.live_executions
-            click.echo(f"{told} executions are left on node {node}.", err=True)
+            click.echo(f"{_are_left(told)} on node {node}.", err=True)
         if not told:
             return state
         if deadline is not None and within is not None and time.monotonic() >= deadline:
