@@ -115,9 +115,10 @@ class JobNotFound(NotFound):
     def __init__(self, job: str, near: Sequence[str] = ()) -> None:
         super().__init__(
             f"There is no job {job[:80]!r}.",
-            hint=f"{_did_you_mean(near)}`tarpon job list` shows the jobs. Some time after its end a job is forgotten;"
+            hint=f"{did_you_mean(near)}`tarpon job list` shows the jobs. Some time after its end a job is forgotten;"
             " how long, say Orchestrator.JobRetention.MaxAge and .MaxJobs.",
         )
+        self.near = tuple(near)
 
 
 class JobAmbiguous(InvalidInput):
@@ -132,11 +133,12 @@ class NodeNotFound(NotFound):
     """`near` are names that may have been meant."""
 
     def __init__(self, node: str, near: Sequence[str] = ()) -> None:
-        hint = f"{_did_you_mean(near)}`tarpon node list` shows the nodes."
+        hint = f"{did_you_mean(near)}`tarpon node list` shows the nodes."
         super().__init__(f"There is no node {node[:80]!r}.", hint=hint)
 
 
-def _did_you_mean(near: Sequence[str]) -> str:
+def did_you_mean(near: Iterable[str]) -> str:
+    near = tuple(near)
     return f"Did you mean {' or '.join(repr(each) for each in near)}? " if near else ""
 
 

@@ -6,12 +6,13 @@ from urllib.parse import SplitResult, urlsplit
 
 from msgspec.structs import replace
 
+from orchestrator.rules.near_names import near_names
 from orchestrator.rules.records import UserRecord
 from orchestrator.state.model import Model
 from orchestrator.storage import changes
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
-from shared.errors import Conflict, InvalidInput, NotFound
+from shared.errors import Conflict, InvalidInput, NotFound, did_you_mean
 from shared.ids import is_safe_id
 from shared.jobs.durations import parse_duration
 from shared.jobs.namespaces import checked_namespaces
@@ -37,8 +38,11 @@ class UserExists(Conflict):
 
 
 class UserNotFound(NotFound):
-    def __init__(self, name: str) -> None:
-        super().__init__(f"There is no user {name[:80]!r}.", hint="`tarpon user list` shows the users.")
+    """`near` are names that may have been meant."""
+
+    def __init__(self, name: str, near: Iterable[str] = ()) -> None:
+        hint = f"{did_you_mean(near)}`tarpon user list` shows the users."
+        super().__init__(f"There is no user {name[:80]!r}.", hint=hint)
 
 
 class UserNameInvalid(InvalidInput):
@@ -144,7 +148,8 @@ async def revoke_user(model: Model, store: Store, name: str, *, revoked_by: str)
     async def attempt() -> UserRecord:
         known = model.users.named(name)
         if known is None:
-            raise UserNotFound(name)
+            names = sorted(each.name for each in model.users.all())
+            raise UserNotFound(name, near_names(name, names.__contains__, names))
         if known.revoked:
             return known
         after = replace(known, revoked=now_ns())

@@ -1,12 +1,13 @@
 """Chains of jobs, as they are submitted: which jobs are meant by what each needs, and what makes them impossible."""
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
+from orchestrator.rules.near_names import near_names
 from orchestrator.rules.pinned_needs import InVain, PinnedNeed, verdict
 from orchestrator.state.chains import standing_of
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
-from shared.errors import Conflict, InvalidJob, JobAmbiguous, JobNotFound
+from shared.errors import Conflict, InvalidJob, JobAmbiguous, JobNotFound, did_you_mean
 from shared.ids import JobId
 from shared.jobs.needs import COMPLETED, needs_of
 from shared.jobs.spec import Job, Need
@@ -66,7 +67,7 @@ def found(model: Model, called: str, namespace: str) -> JobEntry:
     return model.names.find(called, namespace, sees=lambda each: each == namespace)
 
 
-def wrong_needs(model: Model, job: Job, together: Container[str]) -> Iterator[str]:
+def wrong_needs(model: Model, job: Job, together: Collection[str]) -> Iterator[str]:
     """A sentence for each need that names no job, of the same submission or of the namespace, or the job itself."""
     own = model.names.named(job.namespace, job.name) if job.name else None
     said = len(job.needs or ())
@@ -76,8 +77,10 @@ def wrong_needs(model: Model, job: Job, together: Container[str]) -> Iterator[st
         where = f"Needs[{number}]" if number < said else "Tasks[0].InputSources"
         try:
             entry = found(model, need.job, job.namespace)
-        except JobNotFound:
-            yield f"{where}: there is no job {need.job[:80]!r}, in this submission or in its namespace."
+        except JobNotFound as error:
+            near = list(dict.fromkeys((*near_names(need.job, together.__contains__, sorted(together)), *error.near)))
+            told = f"{where}: there is no job {need.job[:80]!r}, in this submission or in its namespace."
+            yield f"{told} {did_you_mean(near)}".rstrip()
         except JobAmbiguous as error:
             yield f"{where}: {error.message}"
         else:

@@ -201,9 +201,11 @@ async def test_a_user_that_cannot_be_is_refused(asking: Running, wanted: dict[st
 
 async def test_a_user_that_is_not_there_cannot_be_revoked(asking: Running) -> None:
     async with operator(asking) as client:
+        await client.create_user("maria", ["*"])
         with pytest.raises(RemoteError) as refused:
-            await client.revoke_user("nobody")
+            await client.revoke_user("mria")
     assert refused.value.remote_code == "UserNotFound"
+    assert refused.value.hint.startswith("Did you mean 'maria'?")
 
 
 async def test_no_key_is_kept_or_logged(asking: Running, caplog: pytest.LogCaptureFixture) -> None:

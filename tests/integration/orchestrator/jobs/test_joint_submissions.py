@@ -126,7 +126,9 @@ async def test_a_job_that_needs_itself_is_refused(desk: Desk) -> None:
 
 async def test_a_need_of_an_unknown_name_is_refused(desk: Desk) -> None:
     told = "Needs[0]: there is no job 'prepaer', in this submission or in its namespace."
-    assert await desk.problems(job("prepare"), job("train", "prepaer")) == (f"job 2 (train): {told}",)
+    assert await desk.problems(job("prepare"), job("train", "prepaer")) == (
+        f"job 2 (train): {told} Did you mean 'prepare'?",
+    )
     with pytest.raises(InvalidJob) as caught:
         await desk.submissions.submit(job("train", "prepaer"))
     assert caught.value.problems == (told,)
