@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shared.data.plain_text import printable
+from tarpon.cli.console import completed_names
 from tarpon.cli.console.commands import Group, with_client
 from tarpon.cli.console.output import from_nanoseconds, moment, output_option, show, size, table
 
@@ -23,7 +24,7 @@ def data() -> None:
 
 
 _namespace = click.option("--namespace", default="", help="The namespace whose jobs may read it; else default.")
-_data = click.argument("data", metavar="DATA")
+_data = click.argument("data", metavar="DATA", shell_complete=completed_names.sent_data)
 
 
 @data.command()
@@ -50,7 +51,7 @@ async def put(client: "Client", *, path: Path, name: str, skip_special: bool, na
         click.echo(f"Warning: {len(sent.left_out) - SHOWN_LEFT_OUT:,} more were left out.", err=True)
     called = f"{name}, " if name else ""
     told = (
-        f"Sent {sent.sent_files:,} of {_contents(sent.data)}, {size(sent.sent_bytes)} in all."
+        f"Sent {sent.sent_files:,} of {_contents(sent.data)}, {size(sent.sent_bytes)} with the list of them."
         f" It is {called}{sent.data.digest}."
     )
     show(sent, output, lambda: told)

@@ -243,6 +243,7 @@ Tasks: [{Name: main, Engine: {Type: process, Params: {Entrypoint: [echo, {{print
 def test_a_setting_is_written_as_it_is_spelled_and_all_else_stays(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("# mine\napi:\n  Host: 10.0.0.1  # inside\n")
+    assert tarpon("config", "set", "-c", str(path), "API.port=", "4322").returncode == 0
     done = tarpon("config", "set", "-c", str(path), "API.port=4321")
     assert f"Writing config to {path}" in done.stderr
     assert path.read_text() == "# mine\napi:\n  Host: 10.0.0.1  # inside\n  Port: 4321\n"

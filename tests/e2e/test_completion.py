@@ -67,6 +67,12 @@ def test_a_path_in_a_result_is_completed_step_by_step(session: Shell, job: str, 
 
 def test_a_file_is_completed(session: Shell) -> None:
     becomes(session, "tarpon job run my", "my jobs.yaml")
+    becomes(session, "tarpon exec -i my", "my jobs.yaml")
+
+
+def test_the_name_of_sent_data_is_completed(running: Stack, session: Shell) -> None:
+    running.cli("data", "put", __file__, "--name", "train-1")
+    becomes(session, "tarpon data get tr", "train-1")
 
 
 def test_settings_and_values_of_options_are_completed(session: Shell) -> None:

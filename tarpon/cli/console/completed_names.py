@@ -97,6 +97,16 @@ def nodes(context: click.Context, _parameter: click.Parameter, incomplete: str) 
     return _fitting(_asked(context, ask), incomplete)
 
 
+def sent_data(context: click.Context, _parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    """The names of what was sent."""
+
+    def ask(calls: "QuickCalls") -> "list[CompletionItem]":
+        answer = calls.get("/orchestrator/data", namespace=context.params.get("namespace") or "")
+        return [_item(name) for each in answer["Data"] or () for name in each.get("Names") or ()]
+
+    return _fitting(_asked(context, ask), incomplete)
+
+
 def paths(context: click.Context, _parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     """In the result of the job that is named, step by step."""
     job, _, beginning = (context.params.get("job") or "").partition("/")

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import click
 
 from shared.jobs.spec import InputSource, SpecConfig
+from tarpon.cli.console import completed_names
 
 DEFAULT_TARGET = "/inputs"
 _S3_OPTIONS = {
@@ -102,7 +103,8 @@ def _source(written: _Written) -> SpecConfig | None:
     reader = readers.get(kind)
     if reader is None or (kind in {"s3", "http", "https", "ipfs"} and not rest.startswith("//")):
         if rest.startswith("//"):
-            raise ValueError(f"{scheme[:40]}:// is not a source of inputs; there are s3, http, https, file and job.")
+            known = ", ".join(each for each in readers if each != "ipfs")
+            raise ValueError(f"{scheme[:40]}:// is not a source of inputs; there are {known}.")
         return None
     return reader()
 
@@ -150,6 +152,7 @@ def input_option(*names: str) -> Callable[[Any], Any]:
         "input",
         multiple=True,
         metavar="URI:PATH",
+        shell_complete=completed_names.files,
         help="What the task reads at PATH: s3://BUCKET/KEY, https://..., file:///PATH of the node, job:JOB/PATH,"
         " upload:DATA, or a path of this machine, which is sent. Else src=URI,dst=PATH,opt=KEY=VALUE.",
     )

@@ -44,7 +44,7 @@ def _asked(key: str, value: str | None) -> "tuple[Setting, str]":
     if value is None:
         key, equals, rest = key.partition("=")
         value = rest if equals else None
-    key = key.strip()
+    key = key.strip().removesuffix("=")  # completion writes it, and a blank may come after
     setting = next((each for each in settings() if each.key.lower() == key.lower()), None)
     if setting is None:
         if foreign := unsupported(key):

@@ -85,7 +85,7 @@ def test_what_is_no_uri_is_a_path_of_this_machine(text: str, path: str, target: 
         ("s3://b/k,opt=colour=red", "opt=colour is not known; there are endpoint"),
         ("https://h/f,opt=a=b", "opt=a is not known here"),
         ("file:///f,opt=a=b", "opt=a is not known here"),
-        ("git://h/r:/m", "git:// is not a source of inputs"),
+        ("git://h/r:/m", "git:// is not a source of inputs; there are s3, http, https, file, job, upload"),
         ("data:/t,opt=a=b", "takes no options"),
     ],
 )
