@@ -185,8 +185,9 @@ def test_what_is_submitted_again_tells_its_version_with_its_id(running: Stack, t
     first = running.cli("job", "run", job).stdout
     assert first.startswith("Job successfully submitted. Job ID: j-")
     job_id = first.split()[-1]
-    again = running.cli("job", "run", "--force", "--no-wait", job).stdout
-    assert again.splitlines()[0] == f"Job successfully submitted as version 2. Job ID: {job_id}"
+    again = running.cli("job", "run", "--force", "--no-wait", job)
+    assert again.stdout.splitlines()[0] == f"Job successfully submitted as version 2. Job ID: {job_id}"
+    assert f"tarpon job get {job_id}" in again.stderr
 
 
 def test_output_that_is_not_kept_is_told_where_it_is_not_shown(running: Stack, tmp_path: Path) -> None:
@@ -195,6 +196,8 @@ def test_output_that_is_not_kept_is_told_where_it_is_not_shown(running: Stack, t
     lost = "Warning: Only the beginning is kept of what was written, because the job has no publisher."
     assert lost in running.cli("job", "run", written(tmp_path, job)).stderr
     assert lost not in running.cli("job", "run", "--follow", written(tmp_path, job)).stderr
+    advice = running.cli("job", "run", "--no-wait", written(tmp_path, job)).stderr
+    assert ("tarpon job logs" in advice, "tarpon job get" in advice) == (True, False)
 
 
 def test_programs_are_told_what_was_fetched(running: Stack, tmp_path: Path) -> None:

@@ -146,17 +146,22 @@ class JobRun:
             if self._options.wait:
                 await self._end(client, await self._watched(client))
             elif not self._options.id_only:
-                advise("see how it is doing", "describe", self.job_id)
-                if self._schedule:
-                    advise("list its runs", "list -l", f"tarpon.schedule={self._schedule}")
-                else:
-                    advise("get its results", "get", self.job_id)
+                await self._advise(client)
         except OrchestratorUnreachable:
             raise
         except TarponError:
             await self._report_all_the_same(client)
             raise
         await self._report(client)
+
+    async def _advise(self, client: Client) -> None:
+        advise("see how it is doing", "describe", self.job_id)
+        if self._schedule:
+            advise("list its runs", "list -l", f"tarpon.schedule={self._schedule}")
+        elif is_published(await self._job(client)):
+            advise("get its results", "get", self.job_id)
+        else:
+            advise("see what it writes", "logs", self.job_id)
 
     async def _begin_with(self, client: Client) -> None:
         self._submitted, self._count, told, self._called, self._schedule = await self._begin(client)
