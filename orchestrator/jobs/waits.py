@@ -108,7 +108,9 @@ class JobWaits:
         uploads = (upload_of(self._nodes, each) for each in entry.of_version())
         upload = together(each for each in uploads if each is not None)
         told = msgspec.structs.replace(told, notes=tuple(_doings(entry)), upload=upload)
-        if entry.ready_at is None or entry.job.schedule is not None:
+        if entry.job.schedule is not None:
+            return msgspec.structs.replace(told, summary=state.message)
+        if entry.ready_at is None:
             return msgspec.structs.replace(told, summary=f"it waits for no node: {state.message}")
         if not counts.to_place:
             return told

@@ -78,7 +78,9 @@ def for_good(shape: Shape, resources: Capacity, candidate: Candidate) -> Iterato
             yield Shortfall(Standing.UNFIT_LABELS, told)
     lacking = resources.lacks(info.capacity)
     if lacking:
-        there = ", ".join(f"{_amount(name, info.capacity)} {name} in all" for name in lacking)
+        there = ", ".join(
+            f"{_amount(name, info.capacity)} {name} in all, {_amount(name, resources)} asked for" for name in lacking
+        )
         yield Shortfall(Standing.TOO_SMALL, f"has too little {' and '.join(lacking)} for this job at all: {there}")
 
 

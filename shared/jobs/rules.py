@@ -112,8 +112,9 @@ def _normalised_publisher(publisher: SpecConfig) -> SpecConfig:
 
 
 def _normalised_resources(resources: Resources) -> Resources:
+    """Amounts that are none stay as they were typed, for whoever is told so."""
     given = f"{resources.cpu}{resources.memory}{resources.disk}{resources.gpu}"
-    if given == plain_amount(given):
+    if given == plain_amount(given) or any(_found_in(resources)):
         return resources
     return Resources(
         cpu=plain_amount(resources.cpu),

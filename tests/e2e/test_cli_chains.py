@@ -46,7 +46,7 @@ def test_a_file_of_several_jobs_is_run_with_one_command_and_all_of_them_are_foll
     assert lines[3:] == ["collect-a | all"]
     assert "collect-a: Queued: It waits for train-a." in done.stderr
     assert "train-a: Job " in done.stderr
-    assert "Exit code of all 2 tasks: 0." in done.stderr
+    assert "Exit code of both tasks: 0." in done.stderr
 
 
 def test_a_chain_that_fails_tells_which_job_is_to_blame_and_ends_with_1(running: Stack, tmp_path: Path) -> None:

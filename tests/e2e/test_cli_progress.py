@@ -155,7 +155,7 @@ def test_a_job_that_is_watched_later_says_what_it_waits_for(narrow: Stack, tmp_p
         gate.touch()
         assert process.wait(40) == 0
     told = err.read_text()
-    assert told.index(waits) < told.index("Running on node node-a") < told.index(f"Job {second} completed.")
+    assert told.index(waits) < told.index("Running on node node-a") < told.index(f"Job {second} completed in ")
 
 
 def test_the_description_of_a_job_says_why_parts_of_it_wait(narrow: Stack, tmp_path: Path) -> None:

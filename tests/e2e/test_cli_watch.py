@@ -161,7 +161,8 @@ def test_a_job_is_watched_from_wherever_it_is(running: Stack, tmp_path: Path) ->
     gate.touch()
     assert process.wait(30) == 0
     told = (tmp_path / "err").read_text()
-    assert told.index("Job submitted") < told.index("Running on node") < told.index(f"Job {job_id} completed.")
+    assert told.index("Job submitted") < told.index("Running on node") < told.index(f"Job {job_id} completed in ")
+    assert "Exit code: 0." in told
     again = running.cli("job", "watch", "-v", job_id)
     assert "Result published and verified" in again.stderr, "one that has ended is told all the same"
 

@@ -32,8 +32,10 @@ def exit_codes(executions: Iterable[ExecutionView]) -> str:
             return ""
         case [(code, 1)]:
             return f"Exit code: {code}."
+        case [(code, 2)]:
+            return f"Exit code of both tasks: {code}."
         case [(code, count)]:
-            return f"Exit code of all {count} tasks: {code}."
+            return f"Exit code of all {count:,} tasks: {code}."
         case several:
             return "Exit codes: " + ", ".join(f"{code} ({count} x)" for code, count in several) + "."
 

@@ -78,10 +78,10 @@ class JobWatch:
 
     async def _main(self, config: "Config") -> None:
         from shared.errors import OrchestratorUnreachable
-        from shared.jobs.states import JobState
         from tarpon.cli.console.clients import client_of
         from tarpon.cli.display.live import JobDisplay
         from tarpon.cli.display.outages import outages_told
+        from tarpon.cli.display.run_ends import completed
         from tarpon.cli.display.watching import asking, goes_on, known_executions, refuse_failure
         from tarpon.http.watching import refuse_endless
 
@@ -96,10 +96,9 @@ class JobWatch:
                 except OrchestratorUnreachable:
                     goes_on(job.id)
                     raise
-                is_done = end.job.state.state_type == JobState.COMPLETED
-                executions = () if is_done else await known_executions(client, end.job)
+                executions = await known_executions(client, end.job)
         refuse_failure(end, executions)
-        click.echo(f"\nJob {self.job_id} completed.", err=True)
+        click.echo(f"\n{completed(end.job, executions)}", err=True)
 
     async def _watched(self, client: "Client", display: "JobDisplay") -> "Watched":
         from tarpon.cli.display.watching import watched

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tarpon.client import Client
 
 NOT_BEGUN = frozenset({JobState.PENDING, JobState.QUEUED})
+_COUNTS = "it waits for no node: of "
+"""How a summary begins that has the counts of the parts."""
 ENDED = frozenset(state for state in JobState if state.is_terminal)
 
 
@@ -40,8 +42,10 @@ def _sections(found: "WaitsResponse", now: datetime) -> Iterator[str]:
     if found.state.state_type in ENDED:
         yield from _ended(found, state)
         return
-    told = [] if found.nodes_total or found.asks else [one_line(found.summary)]
-    yield "\n".join(map(one_line, [state, *told, *_parts(found.parts, now), *found.notes]))
+    parts = [*_parts(found.parts, now)]
+    is_said = bool(found.nodes_total or found.asks or (parts and found.summary.startswith(_COUNTS)))
+    told = [] if is_said else [found.summary]
+    yield "\n".join(map(one_line, [state, *told, *parts, *found.notes]))
     if found.asks:
         yield one_line(f"Each part asks for {found.asks}.") + "\n" + one_line(f"Nodes: {found.summary}.")
     if found.nodes:

@@ -129,7 +129,7 @@ def test_a_node_is_told_with_all_that_it_lacks(
 def test_a_node_that_is_too_small_is_told_with_what_it_has_in_all(cluster: Cluster) -> None:
     cluster.node("n-1", capacity=Capacity(cpu=1.0, memory=8 * GIB))
     standing, lacks = cluster.only()
-    assert (standing, lacks[0]) == ("too-small", "has too little CPU for this job at all: 1 CPU in all")
+    assert (standing, lacks[0]) == ("too-small", "has too little CPU for this job at all: 1 CPU in all, 2 asked for")
 
 
 def test_a_busy_node_is_told_with_what_is_free_of_how_much(cluster: Cluster) -> None:

@@ -123,7 +123,7 @@ class TestSuitability:
                 candidate(labels={"zone": "c"}),
                 "its labels do not fulfil zone in a, b: its zone is 'c'",
             ),
-            (wanted(cpu=5.0), candidate(), "has too little CPU for this job at all: 4 CPU in all"),
+            (wanted(cpu=5.0), candidate(), "has too little CPU for this job at all: 4 CPU in all, 5 asked for"),
             (
                 wanted(publisher="s3managed", publisher_params={"HardLinks": "copy"}),
                 candidate(publishers=("s3managed",)),
@@ -150,7 +150,7 @@ class TestSuitability:
         large = replace(wanted(), resources=Capacity(cpu=9.0, memory=9 * GIB, disk=1, gpu=1))
         told = unsuitable(large, candidate())
         assert told.startswith(
-            "has too little CPU and memory and disk and GPU for this job at all: 4 CPU in all, 8.0 GiB"
+            "has too little CPU and memory and disk and GPU for this job at all: 4 CPU in all, 9 asked for, 8.0 GiB"
         )
 
     def test_a_node_that_cannot_reach_the_store_is_unsuitable_for_that_publisher_alone(self) -> None:

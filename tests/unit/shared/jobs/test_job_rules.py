@@ -291,9 +291,7 @@ class TestResources:
     )
     def test_an_amount_that_is_none_is_told_with_a_hint(self, field: str, name: str, text: str, what: str) -> None:
         (problem,) = in_task(resources=replace(Resources(), **{field: text}))
-        assert problem.startswith(
-            f"Tasks[0].Resources.{name}: {text.replace(' ', '')!r} is not an amount of {what}. Write "
-        )
+        assert problem.startswith(f"Tasks[0].Resources.{name}: {text!r} is not an amount of {what}. Write ")
 
     def test_an_amount_is_short_because_what_it_means_is_remembered(self) -> None:
         (problem,) = in_task(resources=Resources(memory="0" * 64 + "1"))

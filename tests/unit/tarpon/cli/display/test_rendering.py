@@ -233,7 +233,7 @@ def test_one_exit_code_is_told_plainly() -> None:
 
 def test_exit_codes_of_many_tasks_are_counted() -> None:
     assert exit_codes([execution(0), execution(0), execution(3)]) == "Exit codes: 0 (2 x), 3 (1 x)."
-    assert exit_codes([execution(0), execution(0)]) == "Exit code of all 2 tasks: 0."
+    assert exit_codes([execution(0), execution(0)]) == "Exit code of both tasks: 0."
 
 
 def test_attempts_that_failed_have_no_exit_code_to_tell() -> None:

@@ -31,6 +31,13 @@ def test_of_a_job_that_has_failed_the_reason_is_told_and_how_its_parts_ended() -
     ]
 
 
+def test_of_a_job_whose_parts_are_all_on_nodes_they_are_counted_once() -> None:
+    parts = PartCounts(total=3, running=1, completed=2)
+    counts = "it waits for no node: of 3 parts 1 running, 2 completed"
+    assert text(found("Running", summary=counts, parts=parts))[1:] == ["3 parts: 1 running, 2 completed"]
+    assert text(found("Running", summary=counts, parts=PartCounts(total=1, running=1)))[1:] == [counts]
+
+
 def test_of_a_job_that_has_completed_its_parts_are_told() -> None:
     assert text(found("Completed", parts=PartCounts(total=1, completed=1))) == [
         "Job j-1, version 2: Completed",
