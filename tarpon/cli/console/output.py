@@ -1,9 +1,10 @@
 """Output of commands on stdout: a table for people, or JSON or YAML for programs."""
 
+import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from shared.data.plain_text import indented, printable, printable_json
 
 TABLE_WIDTH = 80
 _LEAST_FOLDED = 20
+_UTC = re.compile(r"(?:(\d{4}-\d\d-\d\d) )?\b(\d\d:\d\d:\d\d) UTC\b", re.ASCII)
 
 output_option = click.option(
     "--output",
@@ -102,6 +104,24 @@ def moment(when: datetime, now: datetime) -> str:
     """The local time, with the date where it is not today's. Both arguments are aware."""
     local = when.astimezone()
     return local.strftime("%H:%M:%S" if local.date() == now.astimezone().date() else "%Y-%m-%d %H:%M:%S")
+
+
+def in_local_time(text: str, now: datetime) -> str:
+    """What an orchestrator says with times of UTC, such as `12:00:05 UTC`, with those as `moment` has them.
+
+    One without a date is the nearest to `now`.
+    """
+
+    def local(found: re.Match[str]) -> str:
+        today = now.astimezone(UTC).date()
+        try:
+            when = datetime.fromisoformat(f"{found[1] or today}T{found[2]}+00:00")
+            days = 0 if found[1] else round((now - when) / timedelta(days=1))
+            return moment(when + timedelta(days=days), now)
+        except (ValueError, OverflowError):  # what anybody wrote
+            return found[0]
+
+    return _UTC.sub(local, text)
 
 
 def from_nanoseconds(nanoseconds: int) -> datetime:

@@ -1,7 +1,7 @@
 """Text of jobs and their executions in tables and in `tarpon job describe`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from shared.data.plain_text import one_line, printable
 from shared.ids import short
@@ -16,7 +16,16 @@ from shared.protocol.rest import (
     desired_state_name,
     desired_state_number,
 )
-from tarpon.cli.console.output import from_nanoseconds, lasting, moment, pairs, size, table, terminal_width
+from tarpon.cli.console.output import (
+    from_nanoseconds,
+    in_local_time,
+    lasting,
+    moment,
+    pairs,
+    size,
+    table,
+    terminal_width,
+)
 from tarpon.cli.console.progress import event_line, heading, part_of
 from tarpon.cli.display.shown_executions import ShownExecutions
 
@@ -133,7 +142,8 @@ def history_lines(items: Sequence[HistoryItem], now: datetime) -> str:
 def waits_text(job: JobView) -> str:
     """What those parts wait for that are on no node, in one line; empty where none waits."""
     state = job.state
-    return one_line(state.message if state.state_type == JobState.QUEUED else state.details.get(WAITS_FOR, ""))
+    told = state.message if state.state_type == JobState.QUEUED else state.details.get(WAITS_FOR, "")
+    return one_line(in_local_time(told, datetime.now(UTC)))
 
 
 def description(described: JobResponse, now: datetime, waiting: str = "") -> str:

@@ -3,7 +3,7 @@
 import enum
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from shared.data.plain_text import one_line
@@ -11,6 +11,7 @@ from shared.jobs.spec import WAITS_FOR, JobView
 from shared.jobs.states import JobState
 from shared.protocol import execution_lines as lines
 from shared.protocol.rest import KEPT_PARTS, EventView, HistoryItem
+from tarpon.cli.console.output import in_local_time
 from tarpon.http.watching import is_over
 
 _WAITING_FOR = "Waiting for "
@@ -138,7 +139,8 @@ class JobPartitions:
         state = job.state
         if is_over(job) or state.state_type == JobState.PENDING:
             self.nodes = ""
-        self.reason = state.message if state.state_type == JobState.QUEUED else state.details.get(WAITS_FOR, "")
+        told = state.message if state.state_type == JobState.QUEUED else state.details.get(WAITS_FOR, "")
+        self.reason = in_local_time(told, datetime.now(UTC))
         if is_over(job):
             self._live.clear()
             self.reason = ""

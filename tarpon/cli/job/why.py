@@ -10,7 +10,7 @@ from shared.data.plain_text import one_line
 from shared.jobs.states import JobState
 from tarpon.cli.console.commands import Command, with_client
 from tarpon.cli.console.job_group import job_argument, namespace_option
-from tarpon.cli.console.output import from_nanoseconds, moment, output_option, show, table
+from tarpon.cli.console.output import from_nanoseconds, in_local_time, moment, output_option, show, table
 
 if TYPE_CHECKING:
     from shared.protocol.jobs.rest_waits import PartCounts, WaitsResponse
@@ -45,11 +45,15 @@ def _sections(found: "WaitsResponse", now: datetime) -> Iterator[str]:
     parts = [*_parts(found.parts, now)]
     is_said = bool(found.nodes_total or found.asks or (parts and found.summary.startswith(_COUNTS)))
     told = [] if is_said else [found.summary]
-    yield "\n".join(map(one_line, [state, *told, *parts, *found.notes]))
+    notes = [in_local_time(each, now) for each in found.notes]
+    yield "\n".join(map(one_line, [state, *told, *parts, *notes]))
     if found.asks:
         yield one_line(f"Each part asks for {found.asks}.") + "\n" + one_line(f"Nodes: {found.summary}.")
     if found.nodes:
-        rows = [[each.node_id, each.standing, "; ".join(each.lacks) or "nothing"] for each in found.nodes]
+        rows = [
+            [each.node_id, each.standing, in_local_time("; ".join(each.lacks), now) or "nothing"]
+            for each in found.nodes
+        ]
         yield table(["NODE", "IS", "LACKS"], rows)
     if len(found.nodes) < found.nodes_total:
         yield f"and {found.nodes_total - len(found.nodes):,} more nodes"

@@ -1,6 +1,7 @@
 """How things look to people."""
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,7 +27,17 @@ from shared.protocol.rest import (
     RunOutputView,
 )
 from tarpon.cli.console.outcomes import JobFailed, show_error
-from tarpon.cli.console.output import json_text, lasting, moment, pairs, plain_columns, show, size, yaml_text
+from tarpon.cli.console.output import (
+    in_local_time,
+    json_text,
+    lasting,
+    moment,
+    pairs,
+    plain_columns,
+    show,
+    size,
+    yaml_text,
+)
 from tarpon.cli.console.progress import event_line, heading
 from tarpon.cli.display.job_text import description, executions_table, history_lines, jobs_table, waits_text
 from tarpon.cli.display.run_ends import exit_codes
@@ -288,10 +299,29 @@ def test_a_history_has_the_parts_of_a_job_that_has_several() -> None:
 
 
 def test_what_is_next_after_a_failed_attempt_is_told() -> None:
-    waits = "Waiting until 12:00:05 UTC for its next attempt."
+    waits = "Waiting for its next attempt."
     assert waits_text(job(state=StateView(state_type="Queued", message=waits))) == waits
     assert waits_text(job(state=StateView(state_type="Running", details={WAITS_FOR: waits}))) == waits
     assert waits_text(job(state=StateView(state_type="Failed", message="out of memory"))) == ""
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("Waiting until 12:00:05 UTC for its next attempt.", "Waiting until 14:00:05 for its next attempt."),
+        ("Waiting until 22:30:00 UTC", "Waiting until 2026-03-02 00:30:00"),
+        ("rests until 2026-03-01 09:00:00 UTC, and", "rests until 11:00:00, and"),
+        ("0000-99-99 12:00:00 UTC, 99:00:00 UTC", "0000-99-99 12:00:00 UTC, 99:00:00 UTC"),
+    ],
+)
+def test_times_that_are_told_are_those_of_here(monkeypatch: pytest.MonkeyPatch, told: str, shown: str) -> None:
+    monkeypatch.setenv("TZ", "Etc/GMT-2")
+    time.tzset()
+    try:
+        assert in_local_time(told, datetime(2026, 3, 1, 12, tzinfo=UTC)) == shown
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_what_went_wrong_first_names_its_part_where_there_are_several() -> None:
