@@ -156,7 +156,7 @@ async def with_docker(config: Config, node: Node) -> AsyncIterator[Node]:
 @asynccontextmanager
 async def with_wasm(config: Config, node: Node, folder: Path, strays: Strays) -> AsyncIterator[Node]:
     """The node with the engine for WebAssembly, if its runtime is installed and it is not turned off."""
-    release = runtime_version()
+    release = await asyncio.to_thread(runtime_version)
     if not release or WasmEngine.name in {name.lower() for name in config.engines.disabled}:
         yield node
         return
