@@ -50,8 +50,9 @@ async def put(client: "Client", *, path: Path, name: str, skip_special: bool, na
     if len(sent.left_out) > SHOWN_LEFT_OUT:
         click.echo(f"Warning: {len(sent.left_out) - SHOWN_LEFT_OUT:,} more were left out.", err=True)
     called = f"{name}, " if name else ""
+    listed = " with the list of them" if sent.sent_bytes else ""
     told = (
-        f"Sent {sent.sent_files:,} of {_contents(sent.data)}, {size(sent.sent_bytes)} with the list of them."
+        f"Sent {sent.sent_files:,} of {_contents(sent.data)}, {size(sent.sent_bytes)} in all{listed}."
         f" It is {called}{sent.data.digest}."
     )
     show(sent, output, lambda: told)

@@ -130,7 +130,7 @@ def test_what_runs_a_job_and_what_validates_it_tell_the_same_problems_at_once(co
 def test_an_engine_that_nobody_has_keeps_a_job_from_running(command: tuple[str, ...]) -> None:
     done = tarpon("job", *command, "-", stdin="Tasks: [{Name: main, Engine: {Type: spaceship}}]")
     assert done.returncode == 2
-    assert "Tasks[0].Engine.Type 'spaceship' is not an engine; there are docker, process, noop." in done.stderr
+    assert "Tasks[0].Engine.Type 'spaceship' is not an engine; there are docker, process, wasm, noop." in done.stderr
 
 
 @pytest.mark.parametrize("name", ["j-12345678", "j-12345678/outputs", "e-00000000-0000-0000-0000-000000000000"])

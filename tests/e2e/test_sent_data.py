@@ -48,7 +48,7 @@ def refused(stack: Stack, *arguments: str) -> str:
 def test_data_is_put_listed_fetched_and_deleted(running: Stack, tree: Path, tmp_path: Path) -> None:
     told = running.cli("data", "put", str(tree), "--name", "train-1").stdout
     assert told.startswith("Sent 2 of 2 files, ")
-    assert "It is train-1, sha256:" in told
+    assert " in all with the list of them. It is train-1, sha256:" in told
     again = running.cli("data", "put", str(tree), "--name", "train-1").stdout
     assert again.startswith("Sent 0 of 2 files, 0 B in all.")
     listed = running.cli("data", "list").stdout
