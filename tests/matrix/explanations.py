@@ -7,12 +7,7 @@ EXPLANATIONS: Mapping[str, Mapping[tuple[str, str], str]] = {
     "rules": {},
     "nats": {},
     "versions": {},
-    "client": {
-        (
-            "Tarpon",
-            "`docker run --network none --cpu 0.1 --memory 20Mb --target all busybox:1.37.0 echo hello`",
-        ): "That is a job of type ops, one task on every node, which Tarpon does not run yet; it says so.",
-    },
+    "client": {},
     "engines": {
         ("rootless Podman", "out of memory"): (
             "This machine has cgroups v1, with which Podman puts no limits on containers of an ordinary user, and says"
