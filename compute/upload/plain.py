@@ -21,7 +21,7 @@ from compute.upload.upload import Sent, Upload
 from shared.jobs.quantities import format_bytes
 from shared.protocol.messages import FilesBegun, FileToSend
 from shared.protocol.published_facts import PublishedFacts
-from shared.protocol.results.content_manifest import MAX_MANIFEST_BYTES, MOST_PUT_BYTES, ManifestFile
+from shared.protocol.results.content_manifest import MAX_MANIFEST_BYTES, MOST_ENTRIES, MOST_PUT_BYTES, ManifestFile
 from shared.protocol.results.object_names import object_name
 from shared.protocol.s3_errors import S3Failure, UploadAction, action_for
 from shared.protocol.signed_url import Grant, SignedUrl
@@ -110,6 +110,8 @@ class _Batches:
             raise manifest.problem
         if manifest.content_bytes > self._limit_bytes:
             raise TooLarge
+        if manifest.entries > MOST_ENTRIES:
+            raise TooLarge(f"The result has more than {MOST_ENTRIES:,} files, folders and links. Write fewer ones.")
         if manifest.size_bytes > MAX_MANIFEST_BYTES:
             limit = format_bytes(MAX_MANIFEST_BYTES)
             raise TooLarge(

@@ -16,7 +16,7 @@ from shared.errors import Damaged, StorageUnavailable
 from shared.extraction.manifest_reading import manifest_entries
 from shared.protocol.objects import index_key, is_plain, plain_folder, record_key
 from shared.protocol.published_facts import PublishedFacts
-from shared.protocol.results.content_manifest import MAX_MANIFEST_BYTES, MOST_EVER, ManifestFile
+from shared.protocol.results.content_manifest import MAX_MANIFEST_BYTES, MOST_ENTRIES, MOST_EVER, ManifestFile
 from shared.protocol.results.object_names import object_name
 from shared.runtime.aio import pipelined
 
@@ -58,6 +58,8 @@ def _expected(manifest: bytes, folder: str) -> tuple[_Expected, int, int]:
     entries = files = content_bytes = 0
     for entry in manifest_entries(io.BytesIO(manifest)):
         entries += 1
+        if entries > MOST_ENTRIES:  # a few bytes can be as many as anybody likes once they are decompressed
+            raise ValueError("it has too many entries")
         if isinstance(entry, ManifestFile):
             files, content_bytes = files + 1, content_bytes + entry.size
             found[folder + object_name(entry.name)] = entry.size, entry.md5

@@ -25,6 +25,8 @@ MAX_MANIFEST_BYTES = 64 << 20
 """Of one, as it is stored."""
 MOST_FILES, MOST_EVER = 100_000, 250_000
 """How many files a plain result may have, unless the operator sets another number, and whatever they set."""
+MOST_ENTRIES = 500_000
+"""With folders and links."""
 MOST_PUT_BYTES = 5 << 30
 """Of one object that is sent at once (Amazon S3 user guide, "Uploading objects")."""
 
