@@ -19,6 +19,7 @@ from orchestrator.assembly import Assembly
 from orchestrator.inputs.resolvers import LOOK_UP_SECONDS
 from orchestrator.jobs import views
 from orchestrator.jobs.dry_runs.validation import problems_of, validated
+from orchestrator.jobs.job_warnings import about_replaced
 from orchestrator.jobs.submissions import Submitted
 from orchestrator.storage.wall_clock import now_ns
 from shared.errors import InvalidDocument, InvalidInput
@@ -222,11 +223,14 @@ class JobRoutes:
     async def rerun(self, request: web.Request) -> web.Response:
         wanted, warnings = await body_of(request, rest.RerunRequest, optional=True)
         entry = self._details.entry(request)
+        unended = 0 if entry.progress.state.is_terminal else entry.job.version
         async with asyncio.timeout(STORE_SECONDS):
             version = await self._submissions.rerun(
                 entry, wanted.job_version, wanted.reason, failed=wanted.failed, token=wanted.idempotency_token
             )
         job = entry.job.id
+        if version > unended:
+            warnings += about_replaced(unended, version)
         return answer(
             rest.RerunResponse(evaluation_id=evaluation(job), job_id=job, job_version=version, warnings=warnings)
         )

@@ -22,6 +22,20 @@ def warnings_about(job: Job, wanted: Job, model: Model) -> tuple[str, ...]:
     )
 
 
+def unended_version(model: Model, job: Job) -> int:
+    """Of the job of this name, which another version would stop; 0 where there is none, or it is a schedule."""
+    known = model.names.named(job.namespace, job.name) if job.name else None
+    entry = model.jobs.get(known) if known else None
+    if entry is None or entry.job.schedule is not None or entry.progress.state.is_terminal:
+        return 0
+    return entry.job.version
+
+
+def about_replaced(unended: int, version: int) -> tuple[str, ...]:
+    """What is told of the version that had not ended when a later one came; nothing where that is 0."""
+    return (f"Version {unended} had not ended. It is stopped: version {version} replaces it.",) if unended else ()
+
+
 def _about_engine(engine: SpecConfig, model: Model) -> Iterator[str]:
     """One that nobody has heard of may come with a node that has it, so the job is taken."""
     kind = engine.type.strip().lower()

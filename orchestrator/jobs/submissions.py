@@ -26,7 +26,7 @@ from orchestrator.jobs.idempotency import (
     version_of_use,
 )
 from orchestrator.jobs.job_records import Wish, first_record, renewed_record, spec_record
-from orchestrator.jobs.job_warnings import warnings_about
+from orchestrator.jobs.job_warnings import about_replaced, unended_version, warnings_about
 from orchestrator.jobs.name_claims import NameClaims, check_name
 from orchestrator.jobs.result_inputs import with_results
 from orchestrator.jobs.versions import version_of
@@ -142,9 +142,13 @@ class Submissions:
                 await self.check_secrets(wanted)
                 wish = wish._replace(inputs=await self.frozen(wanted, lists))
             async with self.contention.over((wanted.namespace, wanted.name or fresh)):
+                unended = unended_version(self._model, wanted)
                 job_id, version = await self._submitted(wish, fresh)
             lists.stored = [(job_id, version)]
-        return Submitted(job_id=job_id, version=version, warnings=warnings_about(job, wanted, self._model))
+        warnings = warnings_about(job, wanted, self._model)
+        if version > unended:  # else it is what this request has submitted before
+            warnings += about_replaced(unended, version)
+        return Submitted(job_id=job_id, version=version, warnings=warnings)
 
     async def _submitted(self, wish: Wish, fresh: JobId) -> tuple[JobId, int]:
         return await changes.insist(

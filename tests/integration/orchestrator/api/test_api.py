@@ -84,6 +84,16 @@ async def test_a_diff_tells_what_a_submit_would_change_and_changes_nothing(runni
     assert len((await running.ask(JOBS)).json["Items"]) == 1
 
 
+async def test_who_replaces_a_version_that_goes_on_is_told_that_it_is_stopped(running: Running) -> None:
+    made = await submitted(running, "replaced")
+    request = {"Job": job("replaced", Priority=2), "IdempotencyToken": "once"}
+    again = await running.ask(JOBS, "PUT", request)
+    assert again.json["Warnings"] == ["Version 1 had not ended. It is stopped: version 2 replaces it."]
+    assert (await running.ask(JOBS, "PUT", request)).json["Warnings"] == []
+    await running.ask(f"{JOBS}/{made}", "DELETE")
+    assert (await running.ask(JOBS, "PUT", {"Job": job("replaced", Priority=3)})).json["Warnings"] == []
+
+
 async def test_an_older_version_is_run_again_as_a_new_one(running: Running) -> None:
     made = await submitted(running, "again", Labels={"which": "first"})
     await submitted(running, "again", Labels={"which": "second"})
@@ -370,7 +380,7 @@ async def test_what_cannot_be_read_and_what_breaks_a_rule_are_told_together(runn
     assert answer.json["Message"].splitlines() == [
         "The request is not valid:",
         "  - Job.Count: expected a whole number, found a text",
-        "  - Job.Type 'bath' is not a type of job; write `Type: batch`.",
+        "  - Job.Type 'bath' is not a type of job; write `Type: batch`, or `Type: ops` to run on each node.",
         "  - Job.Tasks[0].Engine.Type 'proces' is not an engine; did you mean process?",
     ]
 
