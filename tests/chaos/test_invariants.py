@@ -155,6 +155,6 @@ def test_objects_of_executions_without_result_are_counted_apart() -> None:
 
 @pytest.mark.parametrize("reason", FailureReason)
 def test_only_what_faults_do_explains_a_failed_job(reason: FailureReason) -> None:
-    explained = {"NodeLost", "NodeRestarted", "DiskFull"}
+    explained = {"NodeLost", "NodeRestarted", "NodeGone", "DiskFull"}
     of = seen(job(execution("e-1", "Failed", reason.value), state="Failed"), effects=[])
     assert counts(of) == ([] if reason.value in explained else ["wrong"])
