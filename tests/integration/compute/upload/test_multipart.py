@@ -224,7 +224,7 @@ async def test_a_full_disk_of_the_node_does_not_keep_a_result_from_being_publish
 async def test_where_the_index_finds_no_room_the_result_is_published_without_one(
     large: Publishing, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("compute.archive.index.IN_MEMORY_BYTES", 10)
+    monkeypatch.setattr("compute.archive.line_file.IN_MEMORY_BYTES", 10)
     large.scratch = large.scratch / "absent"
     _, end = await large.published()
     assert (end.facts.parts, end.facts.index_bytes, end.facts.index_sha256) == (5, 0, "")

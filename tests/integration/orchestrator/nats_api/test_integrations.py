@@ -203,7 +203,7 @@ async def test_a_job_is_told_the_same_over_nats_as_over_http(running: Any) -> No
             return dict(over_nats)
 
         refused = await told({"Type": "service", "Tasks": [task]})
-        assert (refused["Code"], refused["Message"].count("not supported yet")) == ("InvalidJob", 6)
+        assert (refused["Code"], refused["Message"].count("not supported yet")) == ("InvalidJob", 5)
         unreadable = await told({"Type": "bath", "Count": "many"})
         assert (unreadable["Code"], unreadable["Message"].count("\n  - Job.")) == ("InvalidDocument", 3)
         (warning,) = (await told({"Type": "batch", "Tasks": [docker | waits]}))["Warnings"]
