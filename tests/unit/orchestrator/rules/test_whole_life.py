@@ -482,7 +482,7 @@ def few(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 250))
 def test_whatever_happens_the_invariants_hold(seed: int, steps: int) -> None:
     world = World(seed)
@@ -491,7 +491,7 @@ def test_whatever_happens_the_invariants_hold(seed: int, steps: int) -> None:
         world.check()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 100))
 def test_whatever_has_happened_every_job_and_every_execution_comes_to_an_end(seed: int, steps: int) -> None:
     world = World(seed)
