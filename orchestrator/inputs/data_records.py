@@ -29,7 +29,7 @@ from orchestrator.state.model import Model
 from orchestrator.storage import changes
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
-from shared.errors import InvalidId
+from shared.errors import InvalidId, StorageUnavailable
 from shared.ids import is_safe_id
 from shared.jobs.inputs.manifest import MAX_FILES, MAX_MANIFEST_BYTES, Manifest, ManifestInvalid, digest_in
 from shared.jobs.quantities import parse_bytes
@@ -83,7 +83,7 @@ class DataRecords:
         """Record that data is being sent, or take in that it was sent before and is wanted again.
 
         Raises InvalidInput where it cannot be kept, DataBucketMissing, DataQuotaExceeded, DeletedDataStays, and
-        TooMuchData.
+        TooMuchData, StorageUnavailable while the bucket cannot be used.
         """
         self._store.check_ready()
         _check(namespace, wanted)
@@ -109,6 +109,10 @@ class DataRecords:
         now, current = self._now(), self._locations.current
         if current is None:
             raise DataBucketMissing
+        problem = current.health.outcome.problem
+        if problem is not None and (known is None or not known.ready):  # else nothing has to be sent
+            told = f"Nothing can be sent at present: {problem.message}"
+            raise StorageUnavailable(told, hint=problem.hint, details={"Cause": problem.code})
         named = {wanted.name: now} if wanted.name else {}
         if known is not None and not known.deleted:
             names = known.names | named

@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.running import Running, running_orchestrator
 from tests.integration.sent_trees import SentTree, fetched
-from tests.servers import S3Server
+from tests.servers import REGION, S3Server
 
 TREE = {"a.txt": b"one", "sub/b.bin": bytes(range(256)) * 40, "sub/empty": b"", "z.txt": b"one"}
 
@@ -188,3 +188,13 @@ async def test_without_a_bucket_no_data_is_kept(
 ) -> None:
     async with running_orchestrator(tmp_path, s3_server, monkeypatch, publisher=False) as running:
         assert told(await SentTree(running, {"a": b"x"}).begin())[0] == "DataBucketMissing"
+
+
+async def test_while_the_bucket_cannot_be_used_nobody_is_told_to_send(
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = {"Bucket": "absent", "Region": REGION, "Endpoint": s3_server.endpoint}
+    sets = tuple(f"Publishers.Types.S3Managed.{key}={value}" for key, value in away.items())
+    async with running_orchestrator(tmp_path, s3_server, monkeypatch, publisher=False, sets=sets) as running:
+        code, message = told(await SentTree(running, {"a": b"x"}).begin())
+        assert (code, "Nothing can be sent at present" in message) == ("StorageUnavailable", True)
