@@ -125,6 +125,8 @@ class Backlog:
             self.pending.put(job, priority=entry.job.priority, shape=shape, namespace=entry.namespace)
             if entry.spec.type == OPS:
                 self.each_node[job] = None
+            else:  # an earlier version may have been
+                self.each_node.pop(job, None)
         else:
             self._unqueue(job)
             self.reasons[job] = _waits_for_others(entry) if has_due else waits_until(min(later))

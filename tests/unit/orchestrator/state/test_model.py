@@ -23,6 +23,7 @@ from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
 from shared.errors import JobAmbiguous, JobNotFound
 from shared.ids import JobId, NodeId, execution_key
+from shared.jobs.spec import OPS
 from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.protocol import subjects
 from shared.protocol.messages import NodeInfo
@@ -216,6 +217,14 @@ class TestPending:
         assert feed.pending == ["j-2", "j-1"]
         feed.put(execution(of="j-2", version=2))
         assert feed.pending == ["j-1"]
+
+    def test_a_version_of_another_type_is_given_no_nodes_of_its_own(self) -> None:
+        feed = Feed()
+        each = replace(spec(), job=replace(spec().job, type=OPS, count=0))
+        feed.put_spec(each, "j-1", 1).put(job())
+        assert list(feed.model.backlog.each_node) == ["j-1"]
+        feed.submit(job(version=2))
+        assert list(feed.model.backlog.each_node) == []
 
     def test_why_a_job_waits_is_forgotten_when_it_need_not_wait(self) -> None:
         feed = Feed().submit(job())
