@@ -141,7 +141,7 @@ def recurses() -> bytes:
     return module("(call $deeper)", more="(func $deeper (call $deeper))")
 
 
-def library() -> bytes:
+def exporter() -> bytes:
     return made('(module (func (export "answer") (result i32) (i32.const 42)))')
 
 

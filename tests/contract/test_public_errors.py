@@ -63,5 +63,6 @@ def test_every_public_error_stands_in_the_tree_that_is_shown() -> None:
 
 
 def test_errors_are_found_without_an_import_of_their_own() -> None:
-    code = "import tarpon; tarpon.errors.TarponError, tarpon.notebook.show"
-    subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=60)
+    code = "import tarpon; print(tarpon.errors.TarponError.__name__, tarpon.notebook.show.__name__)"
+    done = subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "TarponError show\n"

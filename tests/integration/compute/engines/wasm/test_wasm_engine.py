@@ -79,7 +79,7 @@ async def test_another_function_is_called_where_the_job_names_one(bench: WasmBen
 
 @pytest.mark.parametrize("name", ["/lib/answers.wasm", "lib/answers.wasm", "answers.wasm", "answers"])
 async def test_a_module_is_imported_by_its_path_or_name(bench: WasmBench, tmp_path: Path, name: str) -> None:
-    (tmp_path / "answers.wasm").write_bytes(wasm.library())
+    (tmp_path / "answers.wasm").write_bytes(wasm.exporter())
     params = {"ImportModules": ["/lib/answers.wasm"]}
     end = await bench.run(wasm.uses(name), params=params, inputs={"/lib": tmp_path})
     assert end == Exited(42)

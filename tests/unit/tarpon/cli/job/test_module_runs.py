@@ -8,14 +8,14 @@ import pytest
 from click.testing import CliRunner
 
 from tarpon.cli.job.module_runs import run
-from tests.wasm_modules import exits, library
+from tests.wasm_modules import exits, exporter
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "main.wasm").write_bytes(exits(0))
-    (tmp_path / "lib.wasm").write_bytes(library())
+    (tmp_path / "lib.wasm").write_bytes(exporter())
     return tmp_path
 
 
