@@ -1,6 +1,7 @@
 """Join tokens as operators handle them: made, listed, revoked. What they do at a join is in orchestrator/admission."""
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
@@ -24,6 +25,7 @@ MOST_TOKENS = 10_000
 MOST_NAMESPACES = 64
 MOST_LABELS = 64
 MAX_LABEL_CHARACTERS = 256
+_OWNER = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
 KEPT_NS = 7 * 24 * 3600 * 10**9
 """So long it is told what became of a token that lets nobody in any more."""
 REMOVED_AT_ONCE = 16
@@ -88,6 +90,7 @@ class JoinTokens:
             namespaces=namespaces,
             approval=wanted.approval,
             node=rekeys,
+            owner=wanted.owner,
         )
         await self._store.create(record.key, record)
         _log.info("Join token %s is made.", token)
@@ -148,6 +151,7 @@ def view(token: TokenRecord, nodes: Sequence[str], now: int) -> TokenView:
         labels=token.labels,
         namespaces=token.namespaces,
         approval=token.approval,
+        owner=token.owner,
         rekeys=token.node,
         nodes=tuple(sorted(nodes)),
     )
@@ -169,6 +173,9 @@ def _ended(token: TokenRecord) -> int:
 def _problems(wanted: CreateTokenRequest) -> Iterator[str]:
     if len(wanted.namespaces) > MOST_NAMESPACES:
         yield f"it names {len(wanted.namespaces):,} namespaces, and {MOST_NAMESPACES} are possible"
+    if wanted.owner and not _OWNER.fullmatch(wanted.owner):
+        told = "at most 64 lower-case letters, digits and . _ @ -, and begins with a letter or digit"
+        yield f"{wanted.owner[:80]!r} cannot be an owner, which has {told}"
     yield from _label_problems(wanted.labels)
 
 

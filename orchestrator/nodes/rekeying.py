@@ -34,6 +34,7 @@ async def rekey(
         labels=binding.labels,
         namespaces=binding.namespaces,
         approval=binding.unapproved,
+        owner=binding.owner,
     )
     token, text = await tokens.create(wanted, rekeys=node)
     await changes.insist(

@@ -62,6 +62,7 @@ def node_state(model: Model, nodes: Nodes, node: NodeId, *, sees: Callable[[str]
         suspicion=_suspicion(model.nodes[node].suspicion, in_full=sees is None),
         live_executions=len(told),
         namespaces=tuple(each for each in binding.namespaces if sees is None or sees(each)) if binding else (),
+        owner=binding.owner if binding and sees is None else "",
         join_token=binding.token if binding and sees is None else "",
         warnings=warnings_about(model.nodes[node], nodes, version=version_text()) if sees is None else (),
         over_budget={kind.value: count for kind, count in nodes.budgets.over.get(node, {}).items()},

@@ -113,6 +113,7 @@ def binding_by(token: TokenRecord, public_key: str) -> BindingRecord:
         labels=token.labels,
         namespaces=token.namespaces,
         unapproved=token.approval,
+        owner=token.owner,
     )
 
 

@@ -342,8 +342,9 @@ class BindingRecord(Record, frozen=True, kw_only=True):
     """`rejected` is when an operator shut this key out, 0 if none did; `message` why, in the operator's words.
 
     What the join token said holds for as long as the binding does, whatever becomes of the token: the `labels`, and the
-    `namespaces` whose jobs the node may be given, where it is not to be given all. One that is `unapproved` is given
-    nothing until an operator approves it. With the token `rekey`, and no other, another key may take the id.
+    `namespaces` whose jobs the node may be given, where it is not to be given all, and the `owner`, empty where nobody
+    was named. One that is `unapproved` is given nothing until an operator approves it. With the token `rekey`, and no
+    other, another key may take the id.
     """
 
     public_key: str
@@ -354,6 +355,7 @@ class BindingRecord(Record, frozen=True, kw_only=True):
     namespaces: tuple[str, ...] = ()
     unapproved: bool = False
     rekey: str = ""
+    owner: str = ""
 
     def serves(self, namespace: str) -> bool:
         """Whether the node may be given jobs of this namespace, or learn of them."""
@@ -385,6 +387,7 @@ class TokenRecord(KeyedRecord, frozen=True, kw_only=True):
     namespaces: tuple[str, ...] = ()
     approval: bool = False
     node: str = ""
+    owner: str = ""
 
     @property
     def key(self) -> str:

@@ -108,6 +108,8 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """Why it is given one task at a time: it has failed task after task, until one goes well. Empty if it is not."""
     namespaces: tuple[str, ...] = ()
     """Those whose jobs it may be given, where it is not to be given all."""
+    owner: str = ""
+    """Whose it is, by the token with which it joined; empty if that names nobody. For who sees all namespaces."""
     join_token: str = ""
     """The id of the token with which it joined, if it was one."""
     over_budget: dict[str, int] = {}

@@ -15,7 +15,7 @@ class CreateTokenRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pasc
     """What its nodes are allowed. 0 Uses are any number of nodes, 0 ExpiresSeconds is never.
 
     Labels hold whatever a node says of itself. Without Namespaces its nodes serve all. With Approval they are given
-    nothing until they are approved.
+    nothing until they are approved. Owner is whose nodes they are, in the operator's words.
     """
 
     uses: Annotated[int, Meta(ge=0, le=MOST_USES)] = 1
@@ -23,6 +23,7 @@ class CreateTokenRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pasc
     labels: dict[str, str] = {}
     namespaces: tuple[str, ...] = ()
     approval: bool = False
+    owner: str = ""
 
 
 class RekeyRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
@@ -47,6 +48,7 @@ class TokenView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     labels: dict[str, str] = {}
     namespaces: tuple[str, ...] = ()
     approval: bool = False
+    owner: str = ""
     rekeys: str = ""
     """The node whose key it is to exchange, if it is for that."""
     nodes: tuple[str, ...] = ()

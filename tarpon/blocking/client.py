@@ -455,14 +455,21 @@ class SyncClient:
         labels: Mapping[str, str] | None = None,
         namespaces: Iterable[str] = (),
         approval: bool = False,
+        owner: str = "",
     ) -> TokenCreated:
         """A token with which nodes join, and its text, which nobody is told again. With 0 uses it is for any number.
 
         Its nodes have these labels, whatever they say, and are given jobs of these namespaces alone, if there are any.
+        `owner` is whose nodes they are.
         """
         return self._loop.run(
             self._opened().create_join_token(
-                uses=uses, expires_seconds=expires_seconds, labels=labels, namespaces=namespaces, approval=approval
+                uses=uses,
+                expires_seconds=expires_seconds,
+                labels=labels,
+                namespaces=namespaces,
+                approval=approval,
+                owner=owner,
             )
         )
 

@@ -97,10 +97,12 @@ class OperatorCalls:
         labels: Mapping[str, str] | None = None,
         namespaces: Iterable[str] = (),
         approval: bool = False,
+        owner: str = "",
     ) -> TokenCreated:
         """A token with which nodes join, and its text, which nobody is told again. With 0 uses it is for any number.
 
         Its nodes have these labels, whatever they say, and are given jobs of these namespaces alone, if there are any.
+        `owner` is whose nodes they are.
         """
         wanted = CreateTokenRequest(
             uses=uses,
@@ -108,6 +110,7 @@ class OperatorCalls:
             labels=dict(labels or {}),
             namespaces=tuple(namespaces),
             approval=approval,
+            owner=owner,
         )
         return await self._calls.call("PUT", "/orchestrator/tokens", TokenCreated, body=wanted)
 

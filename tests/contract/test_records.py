@@ -255,6 +255,13 @@ def test_a_join_token_is_stored_with_the_digest_of_its_secret_and_no_secret() ->
     assert msgspec.json.encode(record) == TOKEN
 
 
+def test_whose_a_node_is_goes_from_the_token_to_what_is_stored_of_the_node() -> None:
+    token = decode_record("token.t1", TOKEN[:-1] + b',"owner":"maria"}')
+    assert isinstance(token, TokenRecord)
+    assert approved(binding_by(token, "UABC")).owner == "maria"
+    assert msgspec.json.encode(token) == TOKEN[:-1] + b',"owner":"maria"}'
+
+
 SPENT = b'{"id":"0123456789abcdef","expires":7}'
 
 

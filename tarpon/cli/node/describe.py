@@ -32,6 +32,7 @@ def description(node: "NodeState", now: datetime) -> str:
         "Type": node.info.node_type,
         "Approval": node.membership,
         "Namespaces": ", ".join(node.namespaces) or "all",
+        "Owner": node.owner,
         "Joined with": f"join token {node.join_token}" if node.join_token else "",
         "Status": node.connection,
         "Drained": "yes: nothing new is placed on it" if node.draining else "no",

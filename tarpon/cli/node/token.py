@@ -32,6 +32,7 @@ def token() -> None:
 @click.option("-l", "--label", "labels", multiple=True, metavar="NAME=VALUE", help="A label that its nodes have.")
 @click.option("--namespace", "namespaces", multiple=True, metavar="NAME", help="Its nodes get jobs of this one alone.")
 @click.option("--approval", is_flag=True, help="Its nodes get nothing until `tarpon node approve NODE`.")
+@click.option("--owner", default="", metavar="NAME", help="Whose its nodes are.")
 @output_option
 @with_client
 async def create(
@@ -42,13 +43,15 @@ async def create(
     labels: tuple[str, ...],
     namespaces: tuple[str, ...],
     approval: bool,
+    owner: str,
     output: str,
 ) -> None:
     """Make a join token, and print the line that starts a node with it.
 
     Run the line on the machine that is to be the node. The token in it is shown this once. A node that has joined
     comes back by its own key, whatever becomes of the token. A label holds whatever the node says of itself. With
-    --namespace, given once or several times, a node is given no job of another, and hears of none.
+    --namespace, given once or several times, a node is given no job of another, and hears of none. With --owner it is
+    known whose node it is, also where it says nothing of that.
     """
     made = await client.create_join_token(
         uses=uses,
@@ -56,6 +59,7 @@ async def create(
         labels=dict(_pair(each) for each in labels),
         namespaces=namespaces,
         approval=approval,
+        owner=owner.strip().lower(),
     )
     show_created(made, output)
 
@@ -139,12 +143,13 @@ def _table(tokens: "Sequence[TokenView]", now: datetime) -> str:
             moment(each.expires, now) if each.expires else "never",
             ",".join(each.namespaces) or "all",
             "needed" if each.approval else "",
+            each.owner,
             ",".join(f"{name}={value}" for name, value in sorted(each.labels.items())),
             ",".join(each.nodes),
         ]
         for each in tokens
     ]
-    return table(["ID", "STATE", "USED", "EXPIRES", "NAMESPACES", "APPROVAL", "LABELS", "NODES"], rows)
+    return table(["ID", "STATE", "USED", "EXPIRES", "NAMESPACES", "APPROVAL", "OWNER", "LABELS", "NODES"], rows)
 
 
 def _seconds(text: str) -> int:

@@ -70,7 +70,7 @@ def stored(bindings: StoredNodeKeys) -> Store:
 
 
 async def test_a_token_lets_one_node_in_which_then_needs_it_no_more(joining: Joining) -> None:
-    token, seed = await joining.token(labels={"team": "a"}), new_user_seed()
+    token, seed = await joining.token(labels={"team": "a"}, owner="maria@example.org"), new_user_seed()
     await joining.bus.join("n-1", token=token.credential, seed=seed)
 
     await joining.is_refused("n-2", token)
@@ -79,6 +79,7 @@ async def test_a_token_lets_one_node_in_which_then_needs_it_no_more(joining: Joi
     await joining.bus.join("n-1", token=None, seed=seed)
     binding = joining.store.model.bindings[NODE]
     assert (binding.public_key, binding.token, binding.labels) == (public_key(seed), token.id, {"team": "a"})
+    assert binding.owner == "maria@example.org"
     assert joining.record(token).used == 1
 
 
@@ -298,6 +299,7 @@ async def test_there_are_only_so_many_tokens(joining: Joining, monkeypatch: pyte
         ({"labels": {"": "x"}}, "a label has no name"),
         ({"labels": {"x": "y" * 257}}, "have at most 256 characters"),
         ({"labels": {"os_type": "x"}}, "every node has the label os_type by itself"),
+        ({"owner": "Maria"}, "'Maria' cannot be an owner"),
         ({"labels": {f"l{number}": "" for number in range(65)}}, "it has 65 labels, and 64 are possible"),
     ],
 )

@@ -19,7 +19,7 @@ async def api() -> AsyncIterator[FedApi]:
     fed = FedApi(Config(api=ApiSettings(auth=ApiAuth(anonymous=False))))
     for node, namespaces in BOUND.items():
         fed.node(node)
-        fed.feed(f"binding.{node}", BindingRecord(public_key="U", token=f"token-{node}", namespaces=namespaces))
+        fed.feed(f"binding.{node}", BindingRecord(public_key="U", token=f"token-{node}", namespaces=namespaces, owner="o"))
     async with fed.serving():
         yield fed
 
@@ -49,11 +49,11 @@ async def test_a_node_of_another_namespace_is_as_if_it_were_not_there(api: FedAp
     assert (await api.ask(f"{NODES}/of-a", headers=user.bearer)).status == 200
 
 
-async def test_of_a_shared_node_no_other_namespace_and_no_token_is_told(api: FedApi) -> None:
+async def test_of_a_shared_node_no_other_namespace_no_token_and_no_owner_is_told(api: FedApi) -> None:
     seen = (await api.ask(f"{NODES}/shared", headers=known(api, "a").bearer)).json["Node"]
-    assert (seen["Namespaces"], seen["JoinToken"]) == (["a"], "")
+    assert (seen["Namespaces"], seen["JoinToken"], seen["Owner"]) == (["a"], "", "")
     seen = (await api.ask(f"{NODES}/shared", headers=known(api, "*").bearer)).json["Node"]
-    assert (seen["Namespaces"], seen["JoinToken"]) == (["a", "b"], "token-shared")
+    assert (seen["Namespaces"], seen["JoinToken"], seen["Owner"]) == (["a", "b"], "token-shared", "o")
 
 
 async def test_who_sees_some_namespaces_alone_makes_no_node_join_and_changes_none(api: FedApi) -> None:

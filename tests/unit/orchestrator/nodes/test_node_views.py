@@ -96,6 +96,7 @@ def test_its_fields_have_the_names_of_the_reference(model: Model) -> None:
         "LiveExecutions": 2,
         "Suspicion": "",
         "Namespaces": [],
+        "Owner": "",
         "JoinToken": "",
         "OverBudget": {},
         "Warnings": [],

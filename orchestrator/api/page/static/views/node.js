@@ -144,6 +144,7 @@ function About({ node }) {
     ["Publishers", (compute.Publishers ?? []).map(visible).join(", ")],
     ["Speaks", (info.SupportedProtocols ?? []).map(visible).join(", ")],
     ["Namespaces", node.Namespaces.length ? node.Namespaces.map(visible).join(", ") : "all"],
+    ["Owner", visible(node.Owner)],
     ["Joined with token", visible(node.JoinToken)],
     ["Last heard of", connection.LastHeartbeat && html`<span title=${moment(connection.LastHeartbeat)}>${ago(connection.LastHeartbeat)}</span>`],
     ["Connected since", moment(connection.ConnectedSince)],
