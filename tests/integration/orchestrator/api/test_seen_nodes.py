@@ -19,7 +19,8 @@ async def api() -> AsyncIterator[FedApi]:
     fed = FedApi(Config(api=ApiSettings(auth=ApiAuth(anonymous=False))))
     for node, namespaces in BOUND.items():
         fed.node(node)
-        fed.feed(f"binding.{node}", BindingRecord(public_key="U", token=f"token-{node}", namespaces=namespaces, owner="o"))
+        binding = BindingRecord(public_key="U", token=f"token-{node}", namespaces=namespaces, owner="o")
+        fed.feed(f"binding.{node}", binding)
     async with fed.serving():
         yield fed
 

@@ -43,7 +43,7 @@ async def state(running: Running) -> dict[str, Any]:
 
 
 async def test_a_node_keeps_its_name_and_what_it_is_allowed_under_a_new_key(running: Running) -> None:
-    async with joined(running, "n-1", Namespaces=["a"], Labels={"team": "a"}):
+    async with joined(running, "n-1", Namespaces=["a"], Labels={"team": "a"}, Owner="maria"):
         await act(running, Action="drain")
     text = await rekeyed(running)
     assert (await state(running))["Membership"] == "REJECTED"
@@ -52,7 +52,7 @@ async def test_a_node_keeps_its_name_and_what_it_is_allowed_under_a_new_key(runn
         assert isinstance(await node.register(), Reconciliation)
         found = await state(running)
         assert (found["Membership"], found["Draining"], found["JoinToken"]) == ("APPROVED", True, text.id)
-        assert (found["Namespaces"], found["Info"]["Labels"]["team"]) == (["a"], "a")
+        assert (found["Namespaces"], found["Info"]["Labels"]["team"], found["Owner"]) == (["a"], "a", "maria")
         await act(running, Action="undrain")
         await run(running, node, Namespace="a")
 
