@@ -33,7 +33,7 @@ from compute.uplink.identity import Identity, load_identity
 from shared.jobs.engine_params import PROCESS
 from shared.jobs.inputs.kinds import LOCAL
 from shared.jobs.rules import MANAGED
-from shared.protocol.messages import COPIES_HARD_LINKS, PUBLISHES_PLAIN, TAKES_SECRETS, NodeInfo
+from shared.protocol.messages import COPIES_HARD_LINKS, PUBLISHES_PLAIN, RUNS_REPRODUCIBLY, TAKES_SECRETS, NodeInfo
 from shared.runtime.aio import finish
 from shared.runtime.automatic_labels import overridden, with_automatic
 from shared.runtime.loopback import loopback_id
@@ -101,7 +101,7 @@ def prepare(config: Config, folder: Path, strays: Strays) -> Node:
         capacity=offer.capacity,
         queue_capacity=config.compute.queue_capacity,
         loopback_id=loopback_id(),
-        abilities=(COPIES_HARD_LINKS, PUBLISHES_PLAIN, TAKES_SECRETS),
+        abilities=(COPIES_HARD_LINKS, PUBLISHES_PLAIN, RUNS_REPRODUCIBLY, TAKES_SECRETS),
     )
     return Node(identity=identity, offer=offer, lasting_info=info, own_inputs=own_inputs, problems=problems)
 

@@ -12,6 +12,8 @@ from typing import NamedTuple
 STDOUT, STDERR, EXIT_CODE = "stdout", "stderr", "exitCode"
 FILE_MODE = 0o666
 """Less the process's umask."""
+FIXED_FILE_MODE = 0o644
+"""In the result of a task that is to be the same whatever the umasks of nodes are."""
 MAX_NAME_IN_WARNING = 160
 _KEPT_MODE_BITS = 0o1777  # neither setuid nor setgid
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from compute.disk.input_files import MountedInput
 from compute.disk.secret_files import MountedSecret
 from compute.disk.workspace import Workspace
+from compute.engines import reproducible
 from compute.engines.task_usage import TaskUsage
 from compute.processes.mark import ProcessMark
 from shared.ids import ExecutionId
@@ -55,6 +56,11 @@ class Run:
     """What the engine has seen of it; complete before `on_exited`."""
     on_progress: Callable[[str], None] = field(default=lambda _: None, repr=False)
     """Told in a sentence what the task waits for, before it runs."""
+
+    def variables(self, of_engine: Mapping[str, str]) -> dict[str, str]:
+        """What the task finds in its environment; `of_engine` are those of the engine's parameters."""
+        fixed = reproducible.VARIABLES if self.task.reproducible else {}
+        return {**fixed, **of_engine, **self.environment}
 
 
 @dataclass(frozen=True)

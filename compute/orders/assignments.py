@@ -90,6 +90,12 @@ def refusal(assignment: Assignment, offer: NodeOffer) -> Rejected | None:
         return Rejected(reason="InputsNotOffered", detail=detail)
     if why := _local_path_refused(task, offer.local_paths):
         return Rejected(reason="LocalPathNotAllowed", detail=why)
+    if task.reproducible and isinstance(engine, ProcessEngine) and not engine.is_sandboxed:
+        detail = (
+            f"The {engine.name} engine of this node cannot give a task the host name that it has elsewhere, because its"
+            " setting Engines.Types.Process.Sandbox is off."
+        )
+        return Rejected(reason="NotReproducible", detail=detail)
     if task.network.type.lower() == NO_NETWORK and isinstance(engine, ProcessEngine) and not engine.is_sandboxed:
         detail = (
             f"The {engine.name} engine of this node cannot keep a task off the network, because its setting"

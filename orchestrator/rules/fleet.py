@@ -18,7 +18,7 @@ from shared.jobs.namespaces import DEFAULT_NAMESPACE
 from shared.jobs.publisher_params import copies_hard_links, is_plain
 from shared.jobs.secrets import uses_secrets
 from shared.jobs.spec import Constraint, Job, Resources, Task
-from shared.protocol.messages import COPIES_HARD_LINKS, PUBLISHES_PLAIN, TAKES_SECRETS, NodeInfo
+from shared.protocol.messages import COPIES_HARD_LINKS, PUBLISHES_PLAIN, RUNS_REPRODUCIBLY, TAKES_SECRETS, NodeInfo
 
 LANES = 256
 """How many shapes are remembered."""
@@ -61,6 +61,7 @@ def _abilities_for(task: Task) -> tuple[str, ...]:
     wanted = {
         COPIES_HARD_LINKS: copies_hard_links(task.publisher),
         PUBLISHES_PLAIN: is_plain(task.publisher),
+        RUNS_REPRODUCIBLY: task.reproducible,
         TAKES_SECRETS: uses_secrets(task),
     }
     return tuple(ability for ability, is_wanted in wanted.items() if is_wanted)

@@ -14,7 +14,14 @@ from shared.jobs.quantities import format_bytes, format_cpu
 from shared.jobs.rules import NO_PUBLISHERS
 from shared.jobs.spec import Constraint
 from shared.protocol.jobs.rest_waits import Standing
-from shared.protocol.messages import COPIES_HARD_LINKS, PROTOCOL, PUBLISHES_PLAIN, TAKES_SECRETS, NodeInfo
+from shared.protocol.messages import (
+    COPIES_HARD_LINKS,
+    PROTOCOL,
+    PUBLISHES_PLAIN,
+    RUNS_REPRODUCIBLY,
+    TAKES_SECRETS,
+    NodeInfo,
+)
 
 MAX_LABEL = 100
 """So much of a label is told."""
@@ -22,6 +29,7 @@ REFUSED = "refused this job"
 _FOR_ABILITY = {
     COPIES_HARD_LINKS: "copy hard links",
     PUBLISHES_PLAIN: "publish plain objects",
+    RUNS_REPRODUCIBLY: "run tasks reproducibly",
     TAKES_SECRETS: "give tasks secrets",
 }
 

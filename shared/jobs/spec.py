@@ -104,6 +104,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defa
     """Whether an exit code other than 0 makes the execution a failed one; its result is published all the same."""
     retries: Retries = Retries()
     secrets: tuple[SecretFile, ...] = ()
+    reproducible: bool = False
+    """Whether what differs from node to node without the task's doing is the same: docs/provenance.md names it all."""
 
 
 class Need(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):

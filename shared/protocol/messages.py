@@ -36,6 +36,9 @@ TAKES_SECRETS = "takes-secrets"
 PUBLISHES_PLAIN = "publishes-plain"
 """The ability to publish an object for each file, where the job says `Encoding: plain`."""
 
+RUNS_REPRODUCIBLY = "runs-reproducibly"
+"""The ability to give a task the same surroundings as on any other node, where the job says `Reproducible: true`."""
+
 MAX_RUN_OUTPUT_BYTES = 2048
 """How much of stdout and of stderr travels in a report, beside the whole of it in the result."""
 

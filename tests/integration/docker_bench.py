@@ -32,6 +32,7 @@ class DockerTask:
         *,
         network: str = "",
         result_path: str = OUTPUTS.path,
+        reproducible: bool = False,
         **run: Any,
     ) -> None:
         self.id = ExecutionId(f"e-{uuid.uuid4()}")
@@ -45,6 +46,7 @@ class DockerTask:
                 engine=SpecConfig(type="docker", params=dict(params)),
                 result_paths=tuple(outputs),
                 network=Network(type=network),
+                reproducible=reproducible,
             ),
             workspace=self.workspace,
             environment=run.pop("environment", {"TARPON_EXECUTION_ID": self.id}),

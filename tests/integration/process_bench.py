@@ -74,13 +74,14 @@ class Bench:
         network: str = "",
         secrets: tuple[MountedSecret, ...] = (),
         inputs: tuple[MountedInput, ...] = (),
+        reproducible: bool = False,
         **limits: Any,
     ) -> RunEnd:
         def on_started(mark: ProcessMark | None) -> None:
             self.marks.append(mark)
 
         engine = SpecConfig(type="process", params=dict(params))
-        task = Task(name="main", engine=engine, network=Network(type=network))
+        task = Task(name="main", engine=engine, network=Network(type=network), reproducible=reproducible)
         return await self.engine(**limits).run(
             Run(
                 execution_id=self.id,

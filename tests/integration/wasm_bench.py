@@ -59,6 +59,7 @@ class WasmBench:
         resources: Capacity | None = None,
         secrets: tuple[MountedSecret, ...] = (),
         environment: Mapping[str, str] | None = None,
+        reproducible: bool = False,
     ) -> RunEnd:
         """The module, which is an input, beside further ones by their targets."""
         self._begin()
@@ -71,6 +72,7 @@ class WasmBench:
             engine=SpecConfig(type="wasm", params={"EntryModule": MODULE, **(params or {})}),
             input_sources=tuple(InputSource(target=target) for target in places),
             result_paths=(OUTPUTS,),
+            reproducible=reproducible,
         )
         return await self.engine.run(
             Run(

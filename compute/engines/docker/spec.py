@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compute.engines import reproducible
 from compute.engines.docker.facts import CDI, EngineFacts
 from compute.engines.engine import Run
 from compute.engines.gpus import for_container
@@ -45,7 +46,7 @@ def container_name(execution_id: ExecutionId) -> str:
 
 def container_spec(run: Run, params: DockerParams, confinement: Confinement, facts: EngineFacts) -> dict[str, Any]:
     """Raise InvalidJob for a network that no container can have."""
-    variables = for_container(params.variables | dict(run.environment), run.devices)
+    variables = for_container(run.variables(params.variables), run.devices)
     network = network_of(run, confinement)
     spec: dict[str, Any] = {
         "Image": params.image,
@@ -61,6 +62,8 @@ def container_spec(run: Run, params: DockerParams, confinement: Confinement, fac
         # loopback interface is there all the same; its names, which the engine would have written, come from us.
         spec["NetworkDisabled"] = True
         spec["HostConfig"]["Mounts"].append(_to_read(hosts_file(run), "/etc/hosts"))
+    if run.task.reproducible:
+        spec["Hostname"] = reproducible.HOST_NAME
     if params.entrypoint:
         spec["Entrypoint"] = list(params.entrypoint)
     if params.parameters:

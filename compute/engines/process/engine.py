@@ -13,7 +13,7 @@ import stat
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 from compute.disk.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
 from compute.disk.result_contents import STDERR, STDOUT
 from compute.disk.workspace import Workspace
+from compute.engines import reproducible
 from compute.engines.engine import Broken, Exited, Run, RunEnd
 from compute.engines.environment import basics
 from compute.engines.gpus import for_process
@@ -33,6 +34,7 @@ from compute.engines.process.sandbox import SandboxView, seen_at
 from compute.engines.process.sandboxed_group import SandboxedGroup
 from compute.processes.mark import ProcessMark, kill_left_over
 from compute.processes.strays import Strays
+from compute.processes.umask import umask_of_thread
 from shared.ids import ExecutionId
 from shared.jobs.engine_params import PROCESS, ProcessParams, read_params
 from shared.jobs.rules import NO_NETWORK
@@ -131,6 +133,7 @@ class ProcessEngine:
             files=[each.file for each in run.secrets],
             inputs=_shown(run),
             has_gpus=bool(run.devices),
+            host_name=reproducible.HOST_NAME if run.task.reproducible else "",
             has_network=run.task.network.type.lower() != NO_NETWORK,
         )
         stderr = run.workspace.result / STDERR
@@ -165,11 +168,12 @@ class ProcessEngine:
             run.workspace.make_temporary()
         with _opened(run.workspace, STDOUT) as stdout, _opened(run.workspace, STDERR) as stderr:
             environment = self._environment(params, run)
-            group.start(params.command, cwd=folder, env=environment, stdout=stdout, stderr=stderr)
+            with umask_of_thread(reproducible.UMASK) if run.task.reproducible else nullcontext():
+                group.start(params.command, cwd=folder, env=environment, stdout=stdout, stderr=stderr)
 
     def _environment(self, params: ProcessParams, run: Run) -> dict[str, str]:
         own = basics(self._node_environment, run.workspace.folder)
-        return for_process(own | params.variables | dict(run.environment), run.devices)
+        return for_process(own | run.variables(params.variables), run.devices)
 
     async def _ended_or_broken(self, group: ProcessGroup, run: Run) -> Broken | None:
         """None when the task has ended by itself, within its limits."""

@@ -57,6 +57,8 @@ class SandboxView:
     """Read only too: files and folders, by the places in the workspace under which they are seen."""
     has_gpus: bool = False
     has_network: bool = True
+    host_name: str = ""
+    """The machine's own without."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -89,6 +91,8 @@ def _namespaces(base: SandboxBase, view: SandboxView) -> Iterator[str]:
     yield from ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--new-session")
     if not view.has_network:
         yield "--unshare-net"
+    if view.host_name:
+        yield from ("--hostname", view.host_name)
 
 
 def _system(base: SandboxBase, view: SandboxView) -> Iterator[str]:

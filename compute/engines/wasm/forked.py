@@ -46,6 +46,8 @@ def run_module(runtime: Runtime, descriptors: Sequence[int]) -> Report:
         return ModuleUnusable(number=problem.number)
     for each in (told, stdout, stderr, *modules):
         os.close(each)
+    if order.umask is not None:
+        os.umask(order.umask)
     walls.limit_memory(order.most_bytes)
     walls.close_in(order.folders)
     return runtime.run(order, loaded)

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from compute.disk.result_contents import STDERR, STDOUT
+from compute.engines import reproducible
 from compute.engines.engine import Broken, Exited, Run, RunEnd
 from compute.engines.limit_ends import over_output
 from compute.engines.wasm.compiling import Compiling
@@ -139,9 +140,10 @@ class ModuleTask:
             names=tuple(each.names for each in self.modules),
             entrypoint=self._params.entrypoint,
             arguments=(self.modules[-1].names[-2], *self._params.parameters),
-            variables={**self._params.variables, **self._run.environment},
+            variables=self._run.variables(self._params.variables),
             folders=folders_of(self._run, (each.path for each in self.modules)),
             memories=memories,
             memory_bytes=memory // memories,
             most_bytes=memory + OWN_MEMORY_BYTES if memory else 0,
+            umask=reproducible.UMASK if self._run.task.reproducible else None,
         )

@@ -44,6 +44,8 @@ class RunOrder(msgspec.Struct, frozen=True, kw_only=True):
     memories: int
     memory_bytes: int
     most_bytes: int
+    umask: int | None = None
+    """The node's own without."""
 
 
 class CompileOrder(msgspec.Struct, frozen=True, kw_only=True):

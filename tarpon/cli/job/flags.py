@@ -43,6 +43,7 @@ class JobFlags(msgspec.Struct, frozen=True, kw_only=True):
     domain: tuple[str, ...] = ()
     timeout: str = ""
     queue_timeout: str = ""
+    reproducible: bool = False
 
     @property
     def form(self) -> str:
@@ -77,6 +78,9 @@ _OPTIONS = (
     click.option("--domain", multiple=True, metavar="NAME", help="Not supported yet."),
     click.option("--timeout", default="", metavar="TIME", help="Of the job in all: seconds, or such as 1h30m."),
     click.option("--queue-timeout", default="", metavar="TIME", help="How long it may wait for a node."),
+    click.option(
+        "--reproducible", is_flag=True, help="Give the task the same host name, locale, time zone and umask everywhere."
+    ),
 )
 
 
@@ -111,6 +115,7 @@ def job_of(flags: JobFlags, engine: SpecConfig) -> Job:
             total_timeout=_seconds("--timeout", flags.timeout),
             queue_timeout=_seconds("--queue-timeout", flags.queue_timeout),
         ),
+        reproducible=flags.reproducible,
     )
     return Job(
         name=flags.name,

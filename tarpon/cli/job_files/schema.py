@@ -59,6 +59,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "FailOnExitCode": "Whether an exit code other than 0 makes the execution a failed one.",
         "Retries": "How often a task that has failed by its exit code is run again.",
         "Secrets": "Files that hold secrets while the task runs.",
+        "Reproducible": "Whether the task finds the same host name, locale, time zone and umask on each node.",
         "OnUnreadable": "What becomes of a result that lacks what the task wrote: `warn`, as without it, or `fail`.",
     },
     "Schedule": {

@@ -21,7 +21,7 @@ from shared.ids import JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.constraints import PREFERENCE_PREFIX
 from shared.jobs.spec import Constraint, InputSource, Resources, SpecConfig, Task
-from shared.protocol.messages import COPIES_HARD_LINKS, PROTOCOL, TAKES_SECRETS, NodeInfo
+from shared.protocol.messages import COPIES_HARD_LINKS, PROTOCOL, RUNS_REPRODUCIBLY, TAKES_SECRETS, NodeInfo
 from shared.runtime.loopback import loopback_id
 from tests.builders import new_job
 
@@ -67,6 +67,7 @@ def wanted(
     publisher_params: dict[str, str] | None = None,
     env: dict[str, str] | None = None,
     inputs: tuple[str, ...] = (),
+    reproducible: bool = False,
     refused_by: Iterable[str] = (),
     failed_on: Iterable[str] = (),
 ) -> Wanted:
@@ -77,6 +78,7 @@ def wanted(
         env=env or {},
         input_sources=tuple(InputSource(source=SpecConfig(type=kind)) for kind in inputs),
         resources=Resources(cpu=str(cpu), memory="1GiB"),
+        reproducible=reproducible,
     )
     return Wanted(
         job_id=JobId(name),
@@ -141,6 +143,12 @@ class TestSuitability:
                 "cannot give tasks secrets, because it runs version 0.1.0 of Tarpon; upgrade it",
             ),
             (wanted(env={"A": "secret:b"}), candidate(abilities=(TAKES_SECRETS,)), ""),
+            (
+                wanted(reproducible=True),
+                candidate(),
+                "cannot run tasks reproducibly, because it runs version 0.1.0 of Tarpon; upgrade it",
+            ),
+            (wanted(reproducible=True), candidate(abilities=(RUNS_REPRODUCIBLY,)), ""),
         ],
     )
     def test_a_node_is_unsuitable_for_a_reason(self, job: Wanted, on: Candidate, reason: str) -> None:

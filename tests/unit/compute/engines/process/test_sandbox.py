@@ -97,6 +97,12 @@ def test_a_task_has_the_nodes_network_unless_it_says_none() -> None:
     assert "--unshare-net" in made(view=SandboxView(workspace=WORKSPACE, temporary=TEMPORARY, has_network=False))
 
 
+def test_a_task_has_the_machines_host_name_unless_it_is_to_be_the_same_everywhere() -> None:
+    assert "--hostname" not in made()
+    told = made(view=SandboxView(workspace=WORKSPACE, temporary=TEMPORARY, host_name="localhost"))
+    assert told[told.index("--hostname") + 1] == "localhost"
+
+
 def test_a_task_of_root_is_nobody_in_its_own_eyes() -> None:
     told = made(SandboxBase(is_root=True))
     at = told.index("--uid")

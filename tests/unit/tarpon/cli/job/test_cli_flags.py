@@ -66,6 +66,7 @@ def test_a_time_is_seconds_or_has_its_unit() -> None:
         {"name": "a", "labels": ("team=a", "b=")},
         {"env": ("SCRIPT=one\ntwo\n", "NUMBER=012", "WORD=yes", "EMPTY=", "MERGE=<<", "TAIL=a\n\n", "BLANK= x ")},
         {"publisher": "s3managed", "output": ("o:/o",), "constraints": ("a in (x,y)", "b"), "network": "None"},
+        {"reproducible": True},
         {"cpu": "0.5", "memory": "1e3", "gpu": "1", "timeout": "5", "namespace": "n", "priority": -1, "count": 3},
     ],
 )
