@@ -17,6 +17,7 @@ from compute.engines.docker.engine import DockerEngine
 from compute.engines.engine import Engine
 from compute.engines.environment import EnvironmentPolicy
 from compute.engines.noop import NoopEngine
+from compute.engines.outside.loading import opened_engines
 from compute.engines.process.bubblewrap import Bubblewrap, SandboxUnavailable
 from compute.engines.process.engine import ProcessEngine
 from compute.engines.wasm.engine import WasmEngine, runtime_version
@@ -34,6 +35,7 @@ from shared.jobs.engine_params import PROCESS
 from shared.jobs.inputs.kinds import LOCAL
 from shared.jobs.rules import MANAGED
 from shared.protocol.messages import COPIES_HARD_LINKS, PUBLISHES_PLAIN, RUNS_REPRODUCIBLY, TAKES_SECRETS, NodeInfo
+from shared.protocol.nodes.engine_parameters import ToldParameter, told_of
 from shared.runtime.aio import finish
 from shared.runtime.automatic_labels import overridden, with_automatic
 from shared.runtime.loopback import loopback_id
@@ -59,6 +61,8 @@ class Node:
     docker: DockerEngine | None = None
     runtimes: Mapping[str, str] = field(default_factory=dict)
     """By the names of engines, what runs their tasks, with its version."""
+    engine_parameters: Mapping[str, tuple[ToldParameter, ...]] = field(default_factory=dict)
+    """Of engines from outside, by their names."""
     problems: tuple[str, ...] = ()
     """Of what the operator has set up, for as long as this process lives."""
 
@@ -71,6 +75,7 @@ class Node:
             container_engine=engine,
             isolation=isolation,
             runtimes=dict(self.runtimes),
+            engine_parameters=dict(self.engine_parameters),
             labels=with_automatic(self.lasting_info.labels, self.identity.node_id, isolation),
         )
 
@@ -167,6 +172,20 @@ async def with_wasm(config: Config, node: Node, folder: Path, strays: Strays) ->
         yield replace(node, offer=replace(node.offer, engines=engines), runtimes=runtimes)
     finally:
         await finish(asyncio.to_thread(engine.close), within=CLOSE_SECONDS)
+
+
+@asynccontextmanager
+async def with_outside(config: Config, node: Node, folder: Path) -> AsyncIterator[Node]:
+    """The node with the engines from outside that are installed and work."""
+    disabled = {name.lower() for name in config.engines.disabled}
+    async with opened_engines(folder, settings=config.engines.plugins, disabled=disabled) as outside:
+        yield replace(
+            node,
+            offer=replace(node.offer, engines={**node.offer.engines, **outside.engines}),
+            runtimes={**node.runtimes, **outside.runtimes},
+            engine_parameters={name: told_of(engine.parameters) for name, engine in outside.engines.items()},
+            problems=(*node.problems, *outside.problems),
+        )
 
 
 def _version() -> str:

@@ -38,7 +38,7 @@ from compute.journal.entry import Phase
 from compute.journal.journal import Journal
 from compute.journal.kept_results import sync_results
 from compute.journal.leftovers import problems, sweep
-from compute.node import Node, prepare, with_docker, with_wasm
+from compute.node import Node, prepare, with_docker, with_outside, with_wasm
 from compute.orders.assignments import Orders
 from compute.orders.metrics import ComputeMetrics, serve_metrics
 from compute.orders.registration import Registrar
@@ -102,6 +102,7 @@ async def run(config: Config, *, ready: Callable[[], None] | None = None) -> Non
                 _adopting(config, strays),
                 with_docker(config, node) as node,
                 with_wasm(config, node, folder, strays) as node,
+                with_outside(config, node, folder) as node,
                 open_tracing(config.tracing.endpoint, service="tarpon-node", name=node.identity.node_id) as tracing,
                 _connected(config, node.identity) as connection,
             ):

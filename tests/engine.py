@@ -195,7 +195,7 @@ class TestEngine:
     def add_image(self, name: str = IMAGE, *, changes: Sequence[str] = (), padding_bytes: int = 0) -> None:
         repository, _, tag = name.rpartition(":")
         query = urlencode([("fromSrc", "-"), ("repo", repository), ("tag", tag), *(("changes", c) for c in changes)])
-        self.request("POST", f"/images/create?{query}", _busybox(padding_bytes), Content_Type="application/x-tar")
+        self.request("POST", f"/images/create?{query}", busybox_tar(padding_bytes), Content_Type="application/x-tar")
 
     def push(self, name: str, auth: str = "e30=") -> str:
         """The digest under which the registry has it."""
@@ -259,7 +259,7 @@ def _containerd(folder: Path) -> tuple[str, ...]:
     return ("containerd", "--config", str(config), *places, "--address", f"{folder}/containerd.sock")
 
 
-def _busybox(padding_bytes: int) -> bytes:
+def busybox_tar(padding_bytes: int = 0) -> bytes:
     """A file system with busybox under the names of all its commands; with padding it is a layer of its own."""
     names = subprocess.run([BUSYBOX, "--list"], capture_output=True, text=True, check=True).stdout.split()
     packed = io.BytesIO()

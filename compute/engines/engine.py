@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from compute.disk.input_files import MountedInput
 from compute.disk.secret_files import MountedSecret
@@ -13,6 +13,7 @@ from compute.engines.task_usage import TaskUsage
 from compute.processes.mark import ProcessMark
 from shared.ids import ExecutionId
 from shared.jobs.capacity import Capacity
+from shared.jobs.engine_params import EngineParams
 from shared.jobs.spec import Task
 from shared.jobs.states import FailureReason
 
@@ -80,9 +81,28 @@ class Broken:
 
 RunEnd = Exited | Broken
 
+NETWORK_NOT_OFFERED, NOT_REPRODUCIBLE = "NetworkNotOffered", "NotReproducible"
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """`reason` is a word that programs may know, as those above are; `detail` is a sentence."""
+
+    reason: str
+    detail: str
+
 
 class Engine(Protocol):
+    """How tasks of one kind are run: by an engine of Tarpon's own, or by one from outside (see plugin.py).
+
+    Unless it says otherwise, a method is called on the event loop and may not block.
+    """
+
     name: str
+
+    @property
+    def parameters(self) -> type[EngineParams]:
+        """What a job may say in `Engine.Params`: names, types, and what else is wrong with them."""
 
     @property
     def shows_inputs(self) -> bool:
@@ -92,8 +112,11 @@ class Engine(Protocol):
     def isolation(self) -> str:
         """What keeps its tasks in their place, in a word; `none` if nothing does, empty if there is nothing to keep."""
 
-    def check(self, params: Mapping[str, Any]) -> None:
-        """Raise InvalidJob unless the parameters of a task make sense to this engine."""
+    def unfit(self, task: Task) -> Unfit | None:
+        """Why this node's engine never runs a task as it is, whatever its parameters are; None of one that it runs.
+
+        One that is `reproducible` has to find the same surroundings in every engine (see reproducible.py).
+        """
 
     async def run(self, run: Run) -> RunEnd:
         """Run the task. Cancelling stops it, with everything it started, before the cancellation goes on.

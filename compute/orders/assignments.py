@@ -6,19 +6,17 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from compute.disk.workspace import check_result_paths
-from compute.engines.docker.engine import DockerEngine
-from compute.engines.docker.spec import has_host_network
 from compute.engines.engine import Engine, OutlivingEngine
 from compute.engines.environment import EnvironmentPolicy, VariableRefused
-from compute.engines.process.engine import ProcessEngine
 from compute.executions.held import Executions
 from compute.inputs.local.allowed_paths import NO_PATHS, AllowedPaths
 from shared.errors import InvalidJob
 from shared.ids import is_safe_id
 from shared.jobs.capacity import Capacity
+from shared.jobs.engine_params import read_params as read_engine_params
 from shared.jobs.inputs.kinds import LOCAL, LocalInputParams, read_params
 from shared.jobs.inputs.kinds import kind_of as kind_of_input
-from shared.jobs.rules import NO_NETWORK, NO_PUBLISHERS
+from shared.jobs.rules import NO_PUBLISHERS
 from shared.jobs.spec import Task
 from shared.messaging.transport import Received
 from shared.protocol.messages import (
@@ -90,25 +88,13 @@ def refusal(assignment: Assignment, offer: NodeOffer) -> Rejected | None:
         return Rejected(reason="InputsNotOffered", detail=detail)
     if why := _local_path_refused(task, offer.local_paths):
         return Rejected(reason="LocalPathNotAllowed", detail=why)
-    if task.reproducible and isinstance(engine, ProcessEngine) and not engine.is_sandboxed:
-        detail = (
-            f"The {engine.name} engine of this node cannot give a task the host name that it has elsewhere, because its"
-            " setting Engines.Types.Process.Sandbox is off."
-        )
-        return Rejected(reason="NotReproducible", detail=detail)
-    if task.network.type.lower() == NO_NETWORK and isinstance(engine, ProcessEngine) and not engine.is_sandboxed:
-        detail = (
-            f"The {engine.name} engine of this node cannot keep a task off the network, because its setting"
-            " Engines.Types.Process.Sandbox is off."
-        )
-        return Rejected(reason="NetworkNotOffered", detail=detail)
-    if isinstance(engine, DockerEngine) and has_host_network(task) and (why := engine.host_network_refused):
-        return Rejected(reason="NetworkNotOffered", detail=why)
+    if unfit := engine.unfit(task):
+        return Rejected(reason=unfit.reason, detail=unfit.detail)
     lacking = assignment.resources.lacks(offer.capacity)
     if lacking:
         return Rejected(reason="CapacityExceeded", detail=f"This node has too little {', '.join(lacking)}.")
     try:
-        engine.check(task.engine.params)
+        read_engine_params(task.engine.params, engine.parameters)
         check_result_paths(task.result_paths)
         offer.environment.resolve(task.env)
     except InvalidJob as error:

@@ -17,6 +17,7 @@ from orchestrator.jobs.job_records import Wish, first_record, renewed_record, sp
 from orchestrator.jobs.name_claims import check_name
 from orchestrator.jobs.result_inputs import with_results
 from orchestrator.jobs.submissions import Submissions, Submitted
+from orchestrator.nodes.outside_engines import check_outside_engine
 from orchestrator.rules.records import Record
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
@@ -121,6 +122,7 @@ class JointSubmissions:
             try:
                 wanted.append(self._one.completed(job))
                 check_name(self._model, job)
+                check_outside_engine(self._model, job)
             except InvalidJob as error:
                 problems += (f"{called(number, job)}: {each}" for each in error.problems)
             except PayloadTooLarge as error:

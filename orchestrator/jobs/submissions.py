@@ -30,6 +30,7 @@ from orchestrator.jobs.job_warnings import about_replaced, unended_version, warn
 from orchestrator.jobs.name_claims import NameClaims, check_name
 from orchestrator.jobs.result_inputs import with_results
 from orchestrator.jobs.versions import version_of
+from orchestrator.nodes.outside_engines import check_outside_engine
 from orchestrator.rules.frozen_inputs import FrozenInputs
 from orchestrator.rules.job_defaults import completed, with_defaults
 from orchestrator.rules.job_diff import difference
@@ -131,6 +132,7 @@ class Submissions:
         self._store.check_ready()
         plain = normalised(job)
         wanted = self.completed(plain)
+        check_outside_engine(self._model, wanted)
         self.check_publisher_of(wanted)
         use, kept = use_to_submit(checked_token(token), plain), self.traces.kept(traceparent)
         wish = Wish(wanted, use, force=force, traceparent=kept)
@@ -221,6 +223,7 @@ class Submissions:
         self._store.check_ready()
         wanted = completed(normalised(job), self._defaults)
         check_name(self._model, wanted)
+        check_outside_engine(self._model, wanted)
         await self._secrets.check(wanted.namespace, wanted.task)
         await self.look_up_inputs(wanted)
         self.check_schedule(wanted)

@@ -6,6 +6,7 @@ may be in any case, a number where a text belongs is that text, and null is the 
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -150,8 +151,6 @@ ENGINES: dict[str, type[EngineParams]] = {
     NOOP: EngineParams,
 }
 ENGINE_NAMES = tuple(ENGINES)
-_KNOWN = {kind: {field.encode_name.lower() for field in msgspec.structs.fields(kind)} for kind in ENGINES.values()}
-"""The keys of each, in small letters."""
 _PATH = "Engine.Params"
 
 
@@ -162,9 +161,15 @@ class Looked(NamedTuple):
     problems: tuple[str, ...] = ()
 
 
-def look(engine: SpecConfig) -> Looked:
-    """At an engine that is not known here nothing is looked at but nulls."""
-    kind = kind_of(engine)
+@lru_cache(maxsize=256)
+def _keys(kind: type[EngineParams]) -> frozenset[str]:
+    """In small letters."""
+    return frozenset(field.encode_name.lower() for field in msgspec.structs.fields(kind))
+
+
+def look(engine: SpecConfig, kind: type[EngineParams] | None = None) -> Looked:
+    """At an engine that is not known here, and of which no `kind` is given, nothing is looked at but nulls."""
+    kind = kind or kind_of(engine)
     return Looked(without_nulls(engine.params)) if kind is None else _look(engine.params, kind)
 
 
@@ -193,7 +198,7 @@ def _look(params: dict[str, Any], kind: type[EngineParams]) -> Looked:
 
 
 def _look_closer(params: dict[str, Any], kind: type[EngineParams]) -> Looked:
-    known = {key: value for key, value in params.items() if key.lower() in _KNOWN[kind]}
+    known = {key: value for key, value in params.items() if key.lower() in _keys(kind)}
     unknown = without_nulls({key: value for key, value in params.items() if key not in known})
     try:
         copy, _ = canonical(known, kind)
@@ -207,12 +212,12 @@ def _told(params: EngineParams) -> tuple[str, ...]:
     return tuple(f"{_PATH}{problem}" for problem in params.problems())
 
 
-def unknown_told(engine: SpecConfig, verdict: str) -> Iterator[str]:
+def unknown_told(engine: SpecConfig, verdict: str, kind: type[EngineParams] | None = None) -> Iterator[str]:
     """A sentence for each parameter that the engine does not know, with the one that was probably meant."""
-    kind = kind_of(engine)
+    kind = kind or kind_of(engine)
     if kind is None or not engine.params:
         return
-    unknown = [key for key, value in engine.params.items() if key.lower() not in _KNOWN[kind] and value is not None]
+    unknown = [key for key, value in engine.params.items() if key.lower() not in _keys(kind) and value is not None]
     for key in unknown[:MAX_UNKNOWN]:
         meant = close_match(key[:80], (field.encode_name for field in msgspec.structs.fields(kind)))
         yield f"{_PATH}.{key[:80]} {verdict}" + (f"; did you mean {meant}?" if meant else "")
@@ -222,7 +227,7 @@ def unknown_told(engine: SpecConfig, verdict: str) -> Iterator[str]:
 
 def read_params(params: Mapping[str, Any], kind: type[P]) -> P:
     """Raise InvalidJob, with every problem. Unknown keys are left alone: a newer program may know them."""
-    known = {key: value for key, value in params.items() if key.lower() in _KNOWN[kind]}
+    known = {key: value for key, value in params.items() if key.lower() in _keys(kind)}
     try:  # as programs write it
         plain = msgspec.convert(known, kind)
     except msgspec.ValidationError:

@@ -19,6 +19,7 @@ from shared.errors import InvalidInput
 from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Task
+from shared.protocol.nodes.engine_parameters import ToldEngines
 from shared.protocol.nodes.inputs import HeldInputs, InputsGiven, InputsRequest
 from shared.protocol.nodes.message import Message
 from shared.protocol.published_facts import Count, PublishedFacts
@@ -206,7 +207,8 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     S3 can be reached from the node. `problems` are sentences for its operator. `abilities` are what the node does that
     the nodes of earlier versions would leave out without a word. `host` is what its machine is called.
     `isolation` is by the name of an engine what keeps its tasks in their place, which jobs demand by labels, and
-    `runtimes` what runs them, with its version, where that is none of the node's own.
+    `runtimes` what runs them, with its version, where that is none of the node's own. `engine_parameters` are those of
+    its engines from outside, of which nobody else knows any.
     """
 
     node_id: NodeId
@@ -226,6 +228,7 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     abilities: tuple[str, ...] = ()
     isolation: dict[str, str] = {}
     runtimes: dict[str, str] = {}
+    engine_parameters: ToldEngines = {}
 
 
 class Registration(Message, frozen=True, kw_only=True, tag="Registration"):

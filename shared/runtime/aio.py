@@ -4,6 +4,7 @@ This is the one module that may create tasks outside a TaskGroup.
 """
 
 import asyncio
+import contextlib
 import errno
 import os
 import signal
@@ -159,6 +160,19 @@ async def first_of(*coros: Coroutine[Any, Any, T]) -> T:
     if failed:
         raise failed[0]
     return next(task for task in tasks if task in ended).result()[0]
+
+
+async def cancelled_within(coro: Coroutine[Any, Any, T], *, within: float, name: str) -> T:
+    """Await what may not heed a cancellation: if it has not ended so many seconds after one, it is left to itself."""
+    task = asyncio.create_task(coro, name=name)  # noqa: TID251  # nobody waits for it where it does not end
+    try:
+        await asyncio.wait((task,))
+    except asyncio.CancelledError:
+        task.cancel()
+        with contextlib.suppress(TimeoutError):
+            await settled(task, within=within)
+        raise
+    return task.result()
 
 
 def first_leaf(error: BaseException) -> BaseException:

@@ -362,6 +362,13 @@ class EngineTypes(Struct, frozen=True, kw_only=True, rename="pascal"):
 class Engines(Struct, frozen=True, kw_only=True, rename="pascal"):
     disabled: Annotated[tuple[str, ...], Meta(description="Engines that this node does not offer.")] = ()
     types: EngineTypes = EngineTypes()
+    plugins: Annotated[
+        dict[str, str],
+        Meta(
+            description="Settings of engines from outside, each by the engine's name and its own, such as"
+            " rootfs.images=/srv/images."
+        ),
+    ] = {}
 
 
 class S3Managed(Struct, frozen=True, kw_only=True, rename="pascal"):

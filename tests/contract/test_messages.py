@@ -86,6 +86,7 @@ from shared.protocol.messages import (
     decode,
     encode,
 )
+from shared.protocol.nodes.engine_parameters import ToldParameter
 from shared.protocol.nodes.inputs import InputFile, InputIndex, InputList, InputsGiven, InputsRequest
 from shared.protocol.nodes.message import Message
 from shared.protocol.signed_url import SignedUrl
@@ -425,6 +426,23 @@ GOLDEN: list[tuple[Message, str]] = [
         (
             '{"type":"Registration","info":{"node_id":"n-1","version":"0.1.0","isolation":{"process":"bubblewrap"}},'
             '"session":"s","inventory":2}'
+        ),
+    ),
+    (
+        Registration(
+            info=NodeInfo(
+                node_id=NodeId("n-1"),
+                version="0.1.0",
+                engine_parameters={
+                    "rootfs": (ToldParameter(name="Image", required=True), ToldParameter(name="Words", kind="texts"))
+                },
+            ),
+            session="s",
+            inventory=2,
+        ),
+        (
+            '{"type":"Registration","info":{"node_id":"n-1","version":"0.1.0","engine_parameters":{"rootfs":'
+            '[{"name":"Image","required":true},{"name":"Words","kind":"texts"}]}},"session":"s","inventory":2}'
         ),
     ),
     (ExecutionCancelled(reason="Stopped"), '{"type":"ExecutionCancelled","reason":"Stopped"}'),

@@ -13,11 +13,11 @@ import contextlib
 import logging
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from compute.disk.disk_watch import LEAST_PAUSE_SECONDS
 from compute.engines.docker.api import DockerApi, EngineAway, EngineRefusal
@@ -29,13 +29,14 @@ from compute.engines.docker.images import ImageMissing, Images, PullLimits
 from compute.engines.docker.leftovers import Leftovers
 from compute.engines.docker.mounts import NOT_SEEN, Mounts
 from compute.engines.docker.signals import Signals
-from compute.engines.docker.spec import Confinement, network_of
-from compute.engines.engine import Broken, OutlivingEngine, Run, RunEnd
+from compute.engines.docker.spec import Confinement, has_host_network, network_of
+from compute.engines.engine import NETWORK_NOT_OFFERED, Broken, OutlivingEngine, Run, RunEnd, Unfit
 from compute.firewall.container_networks import ContainerNetworks
 from compute.processes.mark import ProcessMark
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId, NodeId
-from shared.jobs.engine_params import DOCKER, DockerParams, read_params
+from shared.jobs.engine_params import DOCKER, DockerParams
+from shared.jobs.spec import Task
 from shared.jobs.states import FailureReason
 from shared.protocol.messages import ContainerEngine
 from shared.runtime.aio import background, finish
@@ -57,6 +58,7 @@ class DockerEngine(OutlivingEngine):
     """Made by `open`. It is `available` while the engine answers."""
 
     name = DOCKER
+    parameters = DockerParams
     isolation = "container"
     shows_inputs = True
 
@@ -129,10 +131,9 @@ class DockerEngine(OutlivingEngine):
     def problems(self) -> tuple[str, ...]:
         return tuple(filter(None, (self._mounts.problem, self._networks.problem)))
 
-    @property
-    def host_network_refused(self) -> str:
-        """Why no task may have the machine's own network, in a sentence; empty if one may."""
-        return self._networks.host_refused
+    def unfit(self, task: Task) -> Unfit | None:
+        why = self._networks.host_refused if has_host_network(task) else ""
+        return Unfit(NETWORK_NOT_OFFERED, why) if why else None
 
     @property
     def described(self) -> ContainerEngine | None:
@@ -142,9 +143,6 @@ class DockerEngine(OutlivingEngine):
     @property
     def offered(self) -> bool:
         return self._offered
-
-    def check(self, params: Mapping[str, Any]) -> None:
-        read_params(params, DockerParams)
 
     async def run(self, run: Run) -> RunEnd:
         self.keep(run.execution_id)

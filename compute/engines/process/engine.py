@@ -16,13 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from compute.disk.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
 from compute.disk.result_contents import STDERR, STDOUT
 from compute.disk.workspace import Workspace
 from compute.engines import reproducible
-from compute.engines.engine import Broken, Exited, Run, RunEnd
+from compute.engines.engine import NETWORK_NOT_OFFERED, NOT_REPRODUCIBLE, Broken, Exited, Run, RunEnd, Unfit
 from compute.engines.environment import basics
 from compute.engines.gpus import for_process
 from compute.engines.limit_ends import over_disk, over_output, task_killed
@@ -38,6 +37,7 @@ from compute.processes.umask import umask_of_thread
 from shared.ids import ExecutionId
 from shared.jobs.engine_params import PROCESS, ProcessParams, read_params
 from shared.jobs.rules import NO_NETWORK
+from shared.jobs.spec import Task
 from shared.jobs.states import FailureReason
 from shared.runtime.aio import finish, first_of, in_thread, process_ended
 
@@ -64,6 +64,7 @@ class ProcessEngine:
     """`strays` have to adopt for tasks to be held to their limits; else a task's group is all that is known of it."""
 
     name = PROCESS
+    parameters = ProcessParams
 
     def __init__(
         self,
@@ -99,8 +100,15 @@ class ProcessEngine:
     def is_sandboxed(self) -> bool:
         return self._bubblewrap is not None
 
-    def check(self, params: Mapping[str, Any]) -> None:
-        read_params(params, ProcessParams)
+    def unfit(self, task: Task) -> Unfit | None:
+        because = "because its setting Engines.Types.Process.Sandbox is off."
+        if task.reproducible and not self.is_sandboxed:
+            what = f"The {self.name} engine of this node cannot give a task the host name that it has elsewhere"
+            return Unfit(NOT_REPRODUCIBLE, f"{what}, {because}")
+        if task.network.type.lower() == NO_NETWORK and not self.is_sandboxed:
+            what = f"The {self.name} engine of this node cannot keep a task off the network"
+            return Unfit(NETWORK_NOT_OFFERED, f"{what}, {because}")
+        return None
 
     async def run(self, run: Run) -> RunEnd:
         params = read_params(run.task.engine.params, ProcessParams)

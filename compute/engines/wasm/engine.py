@@ -6,15 +6,13 @@ crash of the runtime is the end of one execution. A module reaches its inputs an
 
 import asyncio
 import os
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from compute.disk.disk_watch import LEAST_PAUSE_SECONDS, disk_exceeded
-from compute.engines.engine import Broken, Run, RunEnd
+from compute.engines.engine import Broken, Run, RunEnd, Unfit
 from compute.engines.limit_ends import over_disk
 from compute.engines.wasm.compiled_modules import CompiledModules
 from compute.engines.wasm.compiling import Compiling
@@ -26,6 +24,7 @@ from compute.processes.strays import Strays
 from shared.ids import ExecutionId
 from shared.jobs.engine_params import WASM, WasmParams, read_params
 from shared.jobs.quantities import parse_bytes
+from shared.jobs.spec import Task
 from shared.runtime.aio import finish, first_of, in_thread
 from shared.runtime.durable import boot_id
 from shared.settings.config import WasmSettings
@@ -51,6 +50,7 @@ class WasmEngine:
     """Nothing is started before it is needed, and all is ended by `close`."""
 
     name = WASM
+    parameters = WasmParams
     isolation = PACKAGE
     shows_inputs = True
 
@@ -85,8 +85,8 @@ class WasmEngine:
         """Of the process that starts modules; 0 where none was needed yet."""
         return self._helper.pid
 
-    def check(self, params: Mapping[str, Any]) -> None:
-        read_params(params, WasmParams)
+    def unfit(self, task: Task) -> Unfit | None:  # noqa: ARG002  # a job that asks for a network is not valid
+        return None
 
     async def run(self, run: Run) -> RunEnd:
         params = read_params(run.task.engine.params, WasmParams)

@@ -8,6 +8,7 @@ from orchestrator.jobs.job_records import Wish
 from orchestrator.jobs.name_claims import check_name
 from orchestrator.jobs.result_inputs import with_results
 from orchestrator.jobs.submissions import Submissions
+from orchestrator.nodes.outside_engines import check_outside_engine
 from orchestrator.state.model import Model
 from shared.errors import InvalidDocument, InvalidJob, MessagingUnavailable, TarponError
 from shared.jobs.rules import normalised
@@ -24,6 +25,8 @@ async def validated(model: Model, submissions: Submissions, job: Job) -> Validat
         wanted = submissions.completed(plain)
     if found:
         return ValidateResponse(valid=False, problems=tuple(found))
+    with noted(found):
+        check_outside_engine(model, wanted)
     with noted(found):
         submissions.check_publisher_of(wanted)
     with noted(found):

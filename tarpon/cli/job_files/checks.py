@@ -9,11 +9,11 @@ from shared.data.decoding import decode, invalid_document
 from shared.errors import InvalidDocument, PayloadTooLarge
 from shared.ids import is_like_id
 from shared.jobs import publisher_params
-from shared.jobs.engine_params import ENGINE_NAMES, as_meant, misspelt, unknown_told
+from shared.jobs.engine_params import ENGINE_NAMES, as_meant, kind_of, unknown_told
 from shared.jobs.inputs.rules import unknown_in_inputs
 from shared.jobs.rules import MAX_JOB_BYTES, dropped, normalised, problems, unsaid
 from shared.jobs.several import called, wrong_together
-from shared.jobs.spec import Job, SpecConfig
+from shared.jobs.spec import Job
 from shared.protocol.job_problems import independent
 from tarpon.cli.job_files.file import JobFile
 
@@ -58,6 +58,7 @@ def warnings(job: Job) -> Iterator[str]:
     yield from name_warnings(job)
     yield from publisher_warnings(job)
     yield from input_warnings(job)
+    yield from engine_warnings(job)
 
 
 def job_problems(job: Job, wrong: Collection[str] = ()) -> Iterator[str]:
@@ -72,7 +73,6 @@ def _problems(wanted: Job) -> Iterator[str]:
     for task in wanted.tasks:
         for told in unknown_told(as_meant(task.engine), "is not known"):
             yield f"Tasks[0].{told}"
-        yield from _engine_problems(task.engine)
 
 
 def name_warnings(job: Job) -> Iterator[str]:
@@ -94,8 +94,11 @@ def input_warnings(job: Job) -> Iterator[str]:
             yield f"Tasks[0].{told}"
 
 
-def _engine_problems(engine: SpecConfig) -> Iterator[str]:
-    """Of one that is like none; the rules tell of one that is like another."""
-    kind = engine.type.lower()
-    if kind and kind not in ENGINE_NAMES and not misspelt(engine):
-        yield f"Tasks[0].Engine.Type {engine.type[:80]!r} is not an engine; there are {', '.join(ENGINE_NAMES)}."
+def engine_warnings(job: Job) -> Iterator[str]:
+    """Of an engine from outside: which there are, the nodes know."""
+    for task in job.tasks[:1]:
+        if kind_of(task.engine) is None:
+            yield (
+                f"Tasks[0].Engine.Type {task.engine.type[:80]!r} is none of Tarpon's own engines"
+                f" ({', '.join(ENGINE_NAMES)}); the job runs where a node has it from outside."
+            )

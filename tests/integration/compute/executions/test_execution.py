@@ -5,7 +5,7 @@ import errno
 import logging
 import resource
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from compute.disk.result_contents import ResultContents
 from compute.disk.secret_files import SecretFiles
 from compute.disk.workspace import Workspace
-from compute.engines.engine import Exited, Run, RunEnd
+from compute.engines.engine import Exited, Run, RunEnd, Unfit
 from compute.engines.environment import EnvironmentPolicy
 from compute.executions.execution import Activity, Execution, Stop
 from compute.executions.slots import Slots
@@ -32,6 +32,8 @@ from compute.upload.shared_limits import SharedLimits
 from compute.upload.upload import Upload
 from shared.ids import ExecutionId
 from shared.jobs.capacity import Capacity
+from shared.jobs.engine_params import EngineParams
+from shared.jobs.spec import Task
 from shared.messaging.transport import Connection
 from shared.protocol.messages import ExecutionFailed, NodeRequestAnswer, RequestRefused, UploadRequest
 from tests.builders import new_assignment, new_task
@@ -46,6 +48,7 @@ class ScriptedEngine:
 
     name = "scripted"
     isolation = ""
+    parameters = EngineParams
     shows_inputs = False
 
     def __init__(
@@ -55,8 +58,8 @@ class ScriptedEngine:
         self._before = before
         self.stopped = False
 
-    def check(self, params: Mapping[str, Any]) -> None:
-        pass
+    def unfit(self, task: Task) -> Unfit | None:
+        return None
 
     async def run(self, run: Run) -> RunEnd:
         try:

@@ -22,6 +22,8 @@ from compute.engines.engine import Broken, Exited
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId
 from shared.jobs.capacity import Capacity
+from shared.jobs.engine_params import read_params
+from shared.jobs.spec import Network, SpecConfig, Task
 from shared.jobs.states import FailureReason
 from shared.settings.config import DockerSettings as Settings
 from tests.engine import IMAGE, TestEngine
@@ -376,7 +378,8 @@ async def test_an_engine_is_offered_once_it_is_known_whether_there_is_a_metadata
 ) -> None:
     async with bench.engine() as engine:
         assert engine.available
-        assert "This node offers no network Host" in engine.host_network_refused
+        on_host = Task(name="main", engine=SpecConfig(type="docker"), network=Network(type="Host"))
+        assert "This node offers no network Host" in str(engine.unfit(on_host))
     assert metadata == ["somebody"]
 
 
@@ -489,7 +492,6 @@ async def test_what_the_node_offers_follows_the_engine(
         {"Image": IMAGE, "WorkingDirectory": "relative"},
     ],
 )
-async def test_parameters_that_make_no_container_are_refused(tmp_path: Path, params: dict[str, Any]) -> None:
-    async with DockerEngine.open(Settings(socket=str(tmp_path / "none")), NODE) as engine:
-        with pytest.raises(InvalidJob):
-            engine.check(params)
+def test_parameters_that_make_no_container_are_refused(params: dict[str, Any]) -> None:
+    with pytest.raises(InvalidJob):
+        read_params(params, DockerEngine.parameters)

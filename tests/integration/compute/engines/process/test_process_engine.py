@@ -17,6 +17,7 @@ from compute.engines.engine import Broken, Exited, Run
 from compute.processes.mark import ProcessMark, kill_left_over, mark_process
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId
+from shared.jobs.engine_params import read_params
 from shared.jobs.spec import SpecConfig, Task
 from shared.jobs.states import FailureReason
 from tests.integration.process_bench import Bench, is_alive, some_execution
@@ -254,7 +255,7 @@ async def test_nothing_blocks_the_loop(bench: Bench) -> None:
 )
 def test_parameters_that_make_no_command_are_refused(bench: Bench, params: dict[str, Any]) -> None:
     with pytest.raises(InvalidJob):
-        bench.engine().check(params)
+        read_params(params, bench.engine().parameters)
 
 
 def _run_in_session(script: str, folder: Path, execution_id: ExecutionId) -> ProcessMark:

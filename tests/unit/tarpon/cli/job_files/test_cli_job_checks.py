@@ -45,7 +45,6 @@ def test_wrong_types_and_unknown_keys_are_told_together() -> None:
     ("engine", "told"),
     [
         ("{Type: dcoker}", "did you mean docker?"),
-        ("{Type: spaceship}", "there are docker, process, wasm, noop"),
         ("{Type: Docker, Params: {}}", "Tasks[0].Engine.Params.Image is missing"),
         ("{Type: docker, Params: {image: a, entrypont: [b]}}", "Tasks[0].Engine.Params.entrypont is not known"),
         ("{Type: docker, Params: {Image: a, Entrypoint: sh}}", "Tasks[0].Engine.Params.Entrypoint: expected a list"),

@@ -1,0 +1,220 @@
+"""Engines from outside that are broken or misbehave: told to the operator, and the end of one execution at most."""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compute.disk.workspace import Workspace
+from compute.engines.engine import Broken, Engine, Exited, Run, RunEnd, Unfit
+from compute.engines.outside import guarded, loading
+from compute.engines.outside.guarded import GuardedEngine
+from compute.engines.outside.loading import opened_engines
+from compute.engines.outside.problems import EngineMisbehaved
+from shared.errors import InvalidJob
+from shared.ids import ExecutionId
+from shared.jobs.engine_params import EngineParams, read_params
+from shared.jobs.spec import SpecConfig, Task
+from shared.jobs.states import FailureReason
+from tests.outside_engines import write_package
+
+GOOD = """
+from contextlib import contextmanager
+from compute.engines.noop import NoopEngine
+from compute.engines.plugin import EnginePlugin
+closed = []
+
+@contextmanager
+def open_engine(host):
+    assert host.folder.is_dir()
+    engine = NoopEngine()
+    engine.settings = dict(host.settings)
+    try:
+        yield engine
+    finally:
+        closed.append(host.folder.name)
+
+PLUGIN = EnginePlugin(protocol=1, open=open_engine)
+"""
+_names = itertools.count()
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    return folder
+
+
+def provide(folder: Path, code: str, *engines: str) -> None:
+    """In a package of its own name, because modules of earlier tests stay imported."""
+    write_package(folder, f"outside_{next(_names)}", code, *engines)
+
+
+async def test_what_is_installed_is_opened_with_its_settings_and_closed_at_the_end(
+    packages: Path, tmp_path: Path
+) -> None:
+    provide(packages, GOOD, "Good", "other")
+    settings = {"good.A": "1", "GOOD.b": "2", "goodness.c": "3"}
+    async with opened_engines(tmp_path, settings=settings, disabled={"other"}) as found:
+        assert found.problems == ()
+        assert list(found.engines) == ["good"]
+        assert found.runtimes["good"].endswith(" 1.0")
+        engine: Any = found.engines["good"]
+        assert engine._engine.settings == {"a": "1", "b": "2"}
+        module = __import__(found.runtimes["good"].partition(" ")[0])
+        assert module.closed == []
+    assert module.closed == ["good"]
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("import no_such_module_of_anybody", "[EngineNotLoaded]"),
+        ("raise SystemExit(3)", "SystemExit(3)"),
+        ("PLUGIN = 5", "leads to int, and not to an EnginePlugin"),
+        (GOOD.replace("protocol=1", "protocol=2"), "[EngineProtocolUnknown]"),
+        (GOOD.replace("NoopEngine()", "1 / 0"), "ZeroDivisionError: division by zero"),
+        (GOOD.replace("NoopEngine()", "type('Odd', (), {})()"), "[EngineNotLoaded]"),
+        (GOOD.replace("    engine = ", "    import time; time.sleep(600); engine = "), "it took too long"),
+    ],
+    ids=["import", "exit", "no plugin", "protocol", "open", "no engine", "hangs"],
+)
+async def test_one_that_cannot_be_used_is_told_and_harms_no_other(
+    packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, why: str
+) -> None:
+    monkeypatch.setattr(loading, "OPEN_SECONDS", 1.0 if why == "it took too long" else 30.0)
+    provide(packages, code, "odd")
+    provide(packages, GOOD, "good")
+    async with opened_engines(tmp_path, settings={}, disabled=()) as found:
+        assert list(found.engines) == ["good"]
+        (problem,) = found.problems
+        assert why in problem
+        assert problem.startswith("The engine 'odd' from outside")
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [
+        (["docker"], "Tarpon's own engine has this name"),
+        (["proces"], "would be taken for one that means Tarpon's own engine process"),
+        (["twice", "TWICE"], "2 packages provide it"),
+        (["a b"], "its name may have"),
+    ],
+)
+async def test_a_name_that_is_taken_keeps_its_code_from_being_imported(
+    packages: Path, tmp_path: Path, names: list[str], why: str
+) -> None:
+    for name in names:
+        provide(packages, "raise AssertionError('this is not imported')", name)
+    async with opened_engines(tmp_path, settings={}, disabled=()) as found:
+        assert not found.engines
+        (problem,) = found.problems
+        assert why in problem
+
+
+class Odd:
+    """Does what the test says."""
+
+    name = "odd"
+    isolation = ""
+    shows_inputs = True
+    parameters: Any = EngineParams
+
+    def __init__(self, act: Callable[..., Any]) -> None:
+        self.act = act
+
+    def unfit(self, task: Task) -> Unfit | None:
+        return self.act()  # type: ignore[no-any-return]
+
+    def end_left_over(self, process: Any, execution_id: ExecutionId) -> int:
+        return self.act()  # type: ignore[no-any-return]
+
+    async def run(self, run: Run) -> RunEnd:
+        found: Any = self.act()
+        end: RunEnd = await found if asyncio.iscoroutine(found) else found
+        return end
+
+
+def some_run(folder: Path) -> Run:
+    task = Task(name="main", engine=SpecConfig(type="odd"))
+    workspace = Workspace(folder, has_paths=False)
+    return Run(
+        execution_id=ExecutionId("e-1"), task=task, workspace=workspace, environment={}, on_started=lambda _: None
+    )
+
+
+def raising(error: BaseException) -> Callable[[], Any]:
+    def act() -> Any:
+        raise error
+
+    return act
+
+
+@pytest.mark.parametrize("end", [Exited(3), Broken(FailureReason.OUT_OF_MEMORY, "too much")])
+async def test_what_an_engine_may_answer_is_passed_on(tmp_path: Path, end: RunEnd) -> None:
+    assert await GuardedEngine("odd", Odd(lambda: end)).run(some_run(tmp_path)) == end
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda: None,
+        lambda: Exited("0"),  # type: ignore[arg-type]
+        raising(SystemExit(1)),
+        raising(KeyboardInterrupt()),
+        raising(ValueError("odd")),
+        raising(asyncio.CancelledError()),
+    ],
+    ids=["none", "no number", "exit", "interrupt", "error", "cancelled"],
+)
+async def test_what_it_may_not_do_is_an_error_of_the_one_execution(tmp_path: Path, act: Callable[[], Any]) -> None:
+    with pytest.raises(EngineMisbehaved):
+        await GuardedEngine("odd", Odd(act)).run(some_run(tmp_path))
+
+
+async def test_one_that_does_not_stop_is_left_to_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded, "STOP_SECONDS", 0.1)
+    begun, let_go = asyncio.Event(), asyncio.Event()
+
+    async def stubborn() -> RunEnd:
+        begun.set()
+        while not let_go.is_set():
+            try:
+                await let_go.wait()
+            except asyncio.CancelledError:
+                continue
+        return Exited(0)
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(GuardedEngine("odd", Odd(stubborn)).run(some_run(tmp_path)), name="run")
+        await begun.wait()
+        task.cancel()
+        await asyncio.wait((task,))
+        assert task.cancelled()
+        let_go.set()
+
+
+def test_what_it_cannot_tell_of_a_task_or_of_what_is_left_is_its_own_affair() -> None:
+    odd = GuardedEngine("odd", Odd(raising(ValueError("odd"))))
+    task = Task(name="main", engine=SpecConfig(type="odd"))
+    assert "cannot say whether it runs this: ValueError: odd" in str(odd.unfit(task))
+    assert odd.end_left_over(None, ExecutionId("e-1")) == 0
+
+
+def test_a_check_of_its_parameters_that_fails_is_a_problem_of_the_job() -> None:
+    class Params(EngineParams, frozen=True, kw_only=True, rename="pascal"):
+        image: str = ""
+
+        def problems(self) -> Any:
+            raise ValueError(self.image)
+
+    engine: Engine = Odd(lambda: "")
+    engine.parameters = Params  # type: ignore[misc]
+    with pytest.raises(InvalidJob) as caught:
+        read_params({"Image": "x"}, GuardedEngine("odd", engine).parameters)
+    assert caught.value.problems == ("Engine.Params cannot be checked by the engine: ValueError: x",)
