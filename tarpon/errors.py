@@ -2,7 +2,7 @@
 
     TarponError
     |- InvalidInput               the request itself is wrong; repeating it will not help
-    |  |- InvalidDocument, NotAFile, TooMuchChosen, ResultIsPlain
+    |  |- InvalidDocument, NotAFile, TooMuchChosen, TooManyFilesToRead, ResultIsPlain
     |  |- NothingToSend, CannotBeSent, FileUnreadable, TreeTooLarge
     |  '- OtherPython, ValueNotData
     |- NotFound                   what was asked for does not exist
@@ -19,7 +19,7 @@
     |  |  '- OrchestratorNotTrusted, ClientCertificateRefused, OneSideEncrypts
     |  '- NotAnOrchestrator, MessagingUnavailable, IssuerUnreachable, LogsCutOff, DownloadFailed, UploadFailed
     |- Damaged                    bytes are not what was promised
-    |  '- DigestMismatch, ArchiveDamaged, IndexDamaged, ManifestDamaged, UnsafeArchive, ValueInvalid
+    |  '- DigestMismatch, ArchiveDamaged, IndexDamaged, ManifestDamaged, NotInOrder, UnsafeArchive, ValueInvalid
     |- CallFailed                 a function raised an exception that is none of Python's own
     '- RemoteError                the orchestrator refused: `remote_code`, `message` and `hint` are its own
 
@@ -53,6 +53,8 @@ from shared.extraction.manifest_reading import ManifestDamaged
 from shared.extraction.room import NoSpaceForResult
 from tarpon.archive.links import NotAFile
 from tarpon.archive.selection import FileNotInResult
+from tarpon.comparison.entries import NotInOrder
+from tarpon.comparison.source import TooManyFilesToRead
 from tarpon.executor.problems import CallFailed, CallLost, OtherPython, ValueInvalid, ValueNotData
 from tarpon.http.calls import NotAnOrchestrator
 from tarpon.http.credentials import KeyNotKnownThere, KeyNotSent
@@ -116,6 +118,7 @@ __all__ = [
     "NotAFile",
     "NotAnOrchestrator",
     "NotFound",
+    "NotInOrder",
     "NothingToSend",
     "OneSideEncrypts",
     "OrchestratorNotTrusted",
@@ -139,6 +142,7 @@ __all__ = [
     "TargetInTheWay",
     "TarponError",
     "TokenNotSent",
+    "TooManyFilesToRead",
     "TooMuchChosen",
     "TreeTooLarge",
     "Unavailable",

@@ -24,6 +24,7 @@ from orchestrator.api.access.sessions import SessionRoutes
 from orchestrator.api.access.users import UserRoutes
 from orchestrator.api.agent import DOCUMENT, AgentRoutes
 from orchestrator.api.bodies import MAX_BODY_BYTES
+from orchestrator.api.cluster.executions import ExecutionRoutes
 from orchestrator.api.cluster.node_executions import NodeExecutionRoutes
 from orchestrator.api.cluster.own_node import OwnNode
 from orchestrator.api.cluster.routes import ClusterRoutes
@@ -93,6 +94,7 @@ class Api:
         self.routes = (
             *JobRoutes(assembly, details).routes(),
             *details.routes(),
+            *ExecutionRoutes(assembly).routes(),
             *LogRoutes(assembly, details).routes(),
             *nodes.routes(),
             *NodeExecutionRoutes(assembly, nodes).routes(),

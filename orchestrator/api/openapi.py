@@ -19,6 +19,7 @@ _SCHEMAS = "#/components/schemas/{name}"
 _IN_PATH = re.compile(r"\{([a-z]+)\}")
 _ABOUT = {
     "job": "A job's name, its id, or the beginning of its id.",
+    "execution": "An execution's whole id.",
     "node": "A node's id, or the beginning of it.",
     "user": "A user's name.",
     "token": "The id of a join token.",

@@ -12,6 +12,7 @@ from shared.protocol.capabilities import EVERYTHING
 from shared.protocol.rest import BASE_PATH
 
 JOBS = f"{BASE_PATH}/orchestrator/jobs"
+EXECUTIONS = f"{BASE_PATH}/orchestrator/executions"
 SUBMISSIONS = f"{BASE_PATH}/orchestrator/submissions"
 NODES = f"{BASE_PATH}/orchestrator/nodes"
 USERS = f"{BASE_PATH}/orchestrator/users"

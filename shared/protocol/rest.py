@@ -335,6 +335,10 @@ class ExecutionView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
         return DesiredState(name) if name in DesiredState.__members__.values() else name
 
 
+class ExecutionResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    execution: ExecutionView
+
+
 # ---- results ----------------------------------------------------------------------------------------------------
 
 RESULT_TYPE = "s3PreSigned"

@@ -78,13 +78,18 @@ class PlainContents:
         return f"<PlainContents of execution {self._params.execution_id}>"
 
     def entries(self) -> Iterator[Member]:
+        for member, _ in self.entries_with_digests():
+            yield member
+
+    def entries_with_digests(self) -> Iterator[tuple[Member, bytes]]:
+        """Each with the SHA-256 of its content, which is empty of what is no file."""
         bounds = announced(self._params)
         self._manifest.seek(0)
         for number, entry in enumerate(manifest_entries(self._manifest)):
             member = member_of(entry, number)
             bounds.count(member)
             if (named := plainly_named(member)) is not None:
-                yield named
+                yield named, bytes.fromhex(entry.sha256) if isinstance(entry, ManifestFile) else b""
 
     async def data_bytes(self, files: Sequence[Member] | None) -> int:  # noqa: ARG002  # the protocol's
         return 0

@@ -276,6 +276,10 @@ class SyncClient:
             )
         )
 
+    def execution(self, execution: str) -> ExecutionView:
+        """The execution of this whole id, whatever its job."""
+        return self._loop.run(self._opened().execution(execution))
+
     def versions(self, job: str, *, namespace: str = "") -> tuple[JobView, ...]:
         """The job as it was submitted each time that it changed or was forced to run again."""
         return self._loop.run(self._opened().versions(job, namespace=namespace))

@@ -28,6 +28,7 @@ from shared.protocol.namespaces.rest_secrets import (
 )
 from shared.protocol.rest import (
     DeleteResponse,
+    ExecutionResponse,
     ExecutionView,
     HistoryItem,
     JobResponse,
@@ -253,6 +254,11 @@ class OrchestratorCalls(OperatorCalls, DataCalls):
         """The executions of all pages."""
         query = query_of(namespace=namespace, **_versions(job_version, every=all_job_versions))
         return await self._all(job_path(job, "/executions"), Page[ExecutionView], query)
+
+    async def execution(self, execution: str) -> ExecutionView:
+        """The execution of this whole id, whatever its job."""
+        path = f"/orchestrator/executions/{quote(execution, safe='')}"
+        return (await self._calls.call("GET", path, ExecutionResponse)).execution
 
     async def versions(self, job: str, *, namespace: str = "") -> tuple[JobView, ...]:
         """The job as it was submitted each time that it changed or was forced to run again."""

@@ -16,6 +16,7 @@ from shared.protocol.rest import BASE_PATH
 from tests.documents import text_of
 from tests.integration.fed_api import JOBS, NODES, FedApi
 
+EXECUTIONS = f"{BASE_PATH}/orchestrator/executions"
 TOKENS = f"{BASE_PATH}/orchestrator/tokens"
 JOB = {"Type": "batch", "Tasks": [{"Name": "main", "Engine": {"Type": "noop"}}]}
 NAMESPACES = f"{BASE_PATH}/orchestrator/namespaces"
@@ -25,6 +26,7 @@ TEMPLATES = {
     f"{JOBS}/j-none": f"{JOBS}/{{job}}",
     f"{JOBS}/j-0001": f"{JOBS}/{{job}}",
     f"{JOBS}/j-0001/schedule": f"{JOBS}/{{job}}/schedule",
+    f"{EXECUTIONS}/e-none": f"{EXECUTIONS}/{{execution}}",
     f"{NODES}/n-1": f"{NODES}/{{node}}",
     f"{NODES}/n-1/key": f"{NODES}/{{node}}/key",
     f"{NODES}/n-1/executions": f"{NODES}/{{node}}/executions",
@@ -40,6 +42,7 @@ EXAMPLES: list[tuple[str, str, Any]] = [
     ("GET", f"{JOBS}/j-0001/executions?all_job_versions=true", None),
     ("GET", f"{JOBS}/j-0001/executions?partitions=0-49,60", None),
     ("GET", f"{JOBS}/j-0001/parts", None),
+    ("GET", f"{EXECUTIONS}/e-none", None),
     ("GET", f"{JOBS}/j-0001/versions", None),
     ("GET", f"{NODES}/n-1/executions?limit=10", None),
     ("GET", f"{JOBS}/j-none/results", None),

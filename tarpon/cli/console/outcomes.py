@@ -20,6 +20,7 @@ class Exit(enum.IntEnum):
     INCOMPLETE = 5
     NOT_WHOLE = 6
     UNHEALTHY = 7
+    DIFFERENT = 8
     INTERRUPTED = 130
 
 
@@ -35,6 +36,7 @@ Exit codes:
        some entries of the results; all others are there
     6  with --strict: the results are not whole
     7  of `admin doctor`: something is wrong, and has to be mended
+    8  of `job compare`: the results differ
   130  interrupted
 
 \b
@@ -42,7 +44,7 @@ With --exit-code `job run` ends with the code of the job's task instead: of
 several parts with the highest one, of a task in a container that died by a
 signal with 128 and its number. A task of `exec` that somebody killed (KILL,
 TERM) has no code: it has failed, and is tried again. A job that fails without
-such a code, or with 0, ends it with 1, and what is above of 2 to 7 and 130 stays.
+such a code, or with 0, ends it with 1, and what is above of 2 to 8 and 130 stays.
 """
 
 

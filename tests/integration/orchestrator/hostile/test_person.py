@@ -53,6 +53,7 @@ ATTEMPTS.add(
         asks(f"{JOBS}/{{own_done}}/history?execution_id={{result}}"),
     ),
     ("asks for another's executions", asks(f"{JOBS}/{{running}}/executions?all_job_versions=true")),
+    ("gets another's execution by its id", asks(f"{ORCHESTRATOR}/executions/{{execution}}")),
     ("asks for another's versions", asks(f"{JOBS}/{{done}}/versions?{IN_HUSH}")),
     ("asks what another's job waits for", asks(f"{JOBS}/{{waiting}}/waits?limit=1000")),
     ("asks for the URLs of another's results", asks(f"{JOBS}/{{done}}/results")),

@@ -1,0 +1,145 @@
+"""Comparing the results of two jobs or executions: by their manifests first, and then by ranges of what differs."""
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from shared.errors import InvalidInput
+from shared.extraction.manifest_reading import ManifestDamaged
+from shared.extraction.tar_reader import Member
+from shared.ids import is_like_id
+from shared.protocol.rest import ResultParams
+from tarpon.archive.contents import ENTRIES_AT_ONCE
+from tarpon.archive.links import files_behind
+from tarpon.comparison.entries import EntryDifference, differences
+from tarpon.comparison.first_difference import Content, FirstDifference, first_difference
+from tarpon.comparison.source import ComparedSource, opened_source
+from tarpon.comparison.views import ComparedResult, Comparison, PathDifference, ResultComparison, path_view
+from tarpon.http.orchestrator_calls import OrchestratorCalls
+from tarpon.results.offered import chosen_version, offered
+from tarpon.transfer.download import in_thread
+
+SHOWN = 20
+"""Differences that are listed, of all results together, unless the caller wants another number."""
+MOST_SHOWN = 10_000
+_EXECUTION = "e-"
+
+
+class _Meant(NamedTuple):
+    """The results of `job`, or that of one of its executions."""
+
+    job: str
+    results: Sequence[ResultParams]
+    is_execution: bool
+
+
+async def compare_results(
+    client: OrchestratorCalls, first: str, second: str, *, namespace: str = "", limit: int = SHOWN
+) -> Comparison:
+    """Compare the results of two jobs part by part, or of two executions by their whole ids.
+
+    At most `limit` differences are listed, and counted all of them; of files that differ in their content the first
+    bytes that do are looked for. In memory are one entry and some MiB of each. Raises what list_files raises,
+    ManifestDamaged where a manifest is not that of its result, NotInOrder and TooManyFilesToRead.
+    """
+    if not 0 <= limit <= MOST_SHOWN:
+        raise InvalidInput(f"{limit} differences cannot be listed; the limit is between 0 and {MOST_SHOWN:,}.")
+    one, other = await _meant(client, first, namespace), await _meant(client, second, namespace)
+    pairs, only_first, only_second = _pairs(one, other)
+    compared: list[ResultComparison] = []
+    for left, right in pairs:
+        shown = sum(len(each.differences) for each in compared)
+        async with (
+            opened_source(client, one.job, left, namespace=namespace) as source,
+            opened_source(client, other.job, right, namespace=namespace) as beside,
+        ):
+            compared.append(await _compared(left, source, right, beside, limit - shown))
+    are_equal = not (only_first or only_second or any(each.differing for each in compared))
+    return Comparison(equal=are_equal, results=tuple(compared), only_first=only_first, only_second=only_second)
+
+
+async def _meant(client: OrchestratorCalls, text: str, namespace: str) -> _Meant:
+    is_execution = text.startswith(_EXECUTION) and is_like_id(text)
+    job, execution = ((await client.execution(text)).job_id, text) if is_execution else (text, "")
+    view = await chosen_version(client, job, namespace=namespace, execution=execution)
+    return _Meant(job, await offered(client, job, view, namespace=namespace, execution=execution), is_execution)
+
+
+def _pairs(
+    one: _Meant, other: _Meant
+) -> tuple[list[tuple[ResultParams, ResultParams]], tuple[int, ...], tuple[int, ...]]:
+    """What is compared with what, and the parts of which only the first or the second has a result."""
+    if one.is_execution and other.is_execution:
+        return [(one.results[0], other.results[0])], (), ()
+    left = {each.partition_index: each for each in one.results}
+    right = {each.partition_index: each for each in other.results}
+    wanted = left.keys() & right.keys() if one.is_execution or other.is_execution else left.keys() | right.keys()
+    if not wanted:
+        raise InvalidInput(
+            "The job has no result of the part of that execution.", hint="Name two executions to compare any two."
+        )
+    both = [(left[part], right[part]) for part in sorted(wanted & left.keys() & right.keys())]
+    return both, tuple(sorted(wanted - right.keys())), tuple(sorted(wanted - left.keys()))
+
+
+async def _compared(
+    left: ResultParams, first: ComparedSource, right: ResultParams, second: ComparedSource, limit: int
+) -> ResultComparison:
+    entries = differences(first.entries(), second.entries())
+    found: list[EntryDifference] = []
+    paths = differing = 0
+
+    def some() -> bool:
+        nonlocal paths, differing
+        before = paths
+        for each in islice(entries, ENTRIES_AT_ONCE):
+            paths += 1
+            if each is not None:
+                differing += 1
+                if len(found) < limit:
+                    found.append(each)
+        return paths > before
+
+    while await in_thread(some):
+        pass
+    return ResultComparison(
+        first=ComparedResult.of(left),
+        second=ComparedResult.of(right),
+        paths=paths,
+        differing=differing,
+        differences=await _with_bytes(first, second, found),
+    )
+
+
+async def _with_bytes(
+    first: ComparedSource, second: ComparedSource, found: Sequence[EntryDifference]
+) -> tuple[PathDifference, ...]:
+    names = {each.name for each in found if each.has_contents}
+    left = await files_behind(first.contents, names)
+    right = await files_behind(second.contents, names)
+    views: list[PathDifference] = []
+    for each in found:
+        where = None
+        if each.has_contents:
+            if each.name not in left or each.name not in right:
+                raise ManifestDamaged(f"it names the file {each.name[:160]!r}, which the result has not got")
+            where = await _first_difference(first, left[each.name], second, right[each.name])
+        views.append(path_view(each, where))
+    return tuple(views)
+
+
+async def _first_difference(
+    first: ComparedSource, left: Member, second: ComparedSource, right: Member
+) -> FirstDifference:
+    one = await first.contents.part_reader(left)
+    try:
+        other = await second.contents.part_reader(right)
+        try:
+            found = await first_difference(Content(one, left.size_bytes), Content(other, right.size_bytes))
+        finally:
+            other.close()
+    finally:
+        one.close()
+    if found is None:
+        raise ManifestDamaged(f"two digests are told of {left.name[:160]!r}, whose bytes are the same in both results")
+    return found

@@ -1,0 +1,96 @@
+"""Two results are compared by the command line: what differs, where, and with which exit code."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.e2e.stack import Stack, process_job
+
+PATHS = [{"Name": "outputs", "Path": "/outputs"}]
+PLAIN = {"Type": "s3managed", "Params": {"Encoding": "plain"}}
+SCRIPT = r"""
+cd outputs; mkdir same
+seq 400000 > same/large
+seq 400000 | sed 's/^399999$/here/' > large
+echo {word} > "odd $(printf '\377')"; printf '\001\002{word}' > binary
+ln -s {word} link; : > only-{word}; chmod {mode} same
+"""
+DIFFERENT = 8
+
+
+def ended(running: Stack, word: str, *, mode: str = "755", **task: Any) -> str:
+    script = SCRIPT.replace("{word}", word).replace("here", word).replace("{mode}", mode)
+    job = running.submit(process_job(script, ResultPaths=PATHS, **task))
+    assert running.wait_ended(job)["Job"]["State"]["StateType"] == "Completed"
+    return job
+
+
+@pytest.fixture(scope="module")
+def first(running: Stack) -> str:
+    return ended(running, "first")
+
+
+@pytest.fixture(scope="module")
+def second(running: Stack) -> str:
+    return ended(running, "second", mode="700")
+
+
+def test_each_path_that_differs_is_told_with_its_first_difference(running: Stack, first: str, second: str) -> None:
+    done = running.cli("job", "compare", first, second, check=False)
+    assert done.returncode == DIFFERENT, done.stderr
+    told = done.stdout.split("\n", 1)[1]
+    assert told == (
+        "  outputs/binary: size 7 and 8, content\n"
+        "    from byte 2 on; bytes from 0 on:\n"
+        "    - 01 02 66 69 72 73 74\n"
+        "    + 01 02 73 65 63 6f 6e 64\n"
+        "  outputs/large: size 2,688,894 and 2,688,895, content\n"
+        "    from byte 2,688,881 on; line 399,999:\n"
+        "    - first\n"
+        "    + second\n"
+        "  outputs/link: target first and second\n"
+        "  outputs/odd \N{REPLACEMENT CHARACTER}: size 6 and 7, content\n"
+        "    from byte 0 on; line 1:\n"
+        "    - first\n"
+        "    + second\n"
+        "  outputs/only-first: only in the first\n"
+        "  outputs/only-second: only in the second\n"
+        "  outputs/same: mode 0755 and 0700\n"
+    )
+
+
+def test_the_same_is_told_to_programs_and_no_more_than_they_want(running: Stack, first: str, second: str) -> None:
+    done = running.cli("job", "compare", first, second, "--output", "json", "--limit", "1", check=False)
+    assert done.returncode == DIFFERENT, done.stderr
+    told = json.loads(done.stdout)
+    (result,) = told["Results"]
+    (only,) = result["Differences"]
+    assert (told["Equal"], result["Differing"], result["Paths"]) == (False, 7, 12)
+    assert (only["Path"], only["Differs"]) == ("outputs/binary", ["size", "content"])
+    assert only["Bytes"]["Second"] == "01027365636f6e64"
+
+
+def test_results_are_the_same_however_they_are_stored_and_whenever_they_were_made(running: Stack, first: str) -> None:
+    again = ended(running, "first", Publisher=PLAIN)
+    done = running.cli("job", "compare", first, again)
+    assert "are the same: 11 paths" in done.stdout
+
+
+def test_two_executions_of_one_job_are_compared_by_their_ids(running: Stack, first: str) -> None:
+    running.cli("job", "rerun", first)
+    executions = json.loads(running.cli("job", "executions", first, "--all-job-versions", "--output", "json").stdout)
+    one, other = [each["ID"] for each in executions]
+    assert "are the same" in running.cli("job", "compare", one, other).stdout
+    refused = running.cli("job", "compare", one, other[:-1] + ("0" if other[-1] != "0" else "1"), check=False)
+    assert "There is no execution" in refused.stderr
+
+
+def test_parts_that_only_one_job_has_are_a_difference(running: Stack) -> None:
+    one, two = (running.submit(process_job("echo x") | {"Count": count}) for count in (1, 2))
+    running.wait_ended(one)
+    running.wait_ended(two)
+    done = running.cli("job", "compare", one, two, check=False)
+    assert done.returncode == DIFFERENT
+    assert "are the same: 3 paths" in done.stdout
+    assert "Only the second has results of 1 parts, such as part 1." in done.stdout
