@@ -24,6 +24,7 @@ FUNCTIONS = (
     ("tarpon/results/fetch_job.py", "get_results"),
     ("tarpon/results/files.py", "list_files"),
     ("tarpon/results/files.py", "read_file"),
+    ("tarpon/comparison/compare.py", "compare_results"),
 )
 STEPS_OF_OTHERS = {
     *("begin_data", "missing_data", "data_parts", "complete_data_file", "finish_data"),  # of put_data

@@ -45,6 +45,8 @@ from shared.protocol.rest_tokens import DAY_SECONDS, TokenCreated, TokenView
 from shared.protocol.rest_users import CreateUserResponse, UserView
 from tarpon.blocking.loop_thread import LoopThread
 from tarpon.client import Client
+from tarpon.comparison.compare import SHOWN, compare_results
+from tarpon.comparison.views import Comparison
 from tarpon.http.trust import ClientTrust
 from tarpon.http.watching import Progress
 from tarpon.results.fetch_job import Fetched, OnFetchProgress, get_results
@@ -636,6 +638,15 @@ class SyncClient:
                 namespace=namespace,
             )
         )
+
+    def compare_results(self, first: str, second: str, *, namespace: str = "", limit: int = SHOWN) -> Comparison:
+        """Compare the results of two jobs part by part, or of two executions by their whole ids.
+
+        At most `limit` differences are listed, and counted all of them; of files that differ in their content the first
+        bytes that do are looked for. In memory are one entry and some MiB of each. Raises what list_files raises,
+        ManifestDamaged where a manifest is not that of its result, NotInOrder and TooManyFilesToRead.
+        """
+        return self._loop.run(compare_results(self._opened(), first, second, namespace=namespace, limit=limit))
 
 
 def _end(loop: LoopThread, client: Client) -> None:
