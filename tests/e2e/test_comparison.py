@@ -1,10 +1,13 @@
 """Two results are compared by the command line: what differs, where, and with which exit code."""
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.documents import text_of
 from tests.e2e.stack import Stack, process_job
 
 PATHS = [{"Name": "outputs", "Path": "/outputs"}]
@@ -94,3 +97,14 @@ def test_parts_that_only_one_job_has_are_a_difference(running: Stack) -> None:
     assert done.returncode == DIFFERENT
     assert "are the same: 3 paths" in done.stdout
     assert "Only the second has results of 1 parts, such as part 1." in done.stdout
+
+
+def test_the_documented_examples_run_as_they_are_written(running: Stack, tmp_path: Path) -> None:
+    page = text_of("docs/provenance.md")
+    first, second = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)[:2]
+    (told,) = re.findall(r"```text\n(.*?)```", page, re.DOTALL)[:1]
+    shown = running.shell(first.replace("compare one two", "compare one two || true"), cwd=tmp_path)
+    assert re.sub(r"\be-[-0-9a-f]{36}", "e-...", shown).endswith(told)
+    shown = running.shell(second, cwd=tmp_path)
+    assert f"\nexit code {DIFFERENT}\n" in shown
+    assert shown.endswith("are the same: 5 paths.\n")
