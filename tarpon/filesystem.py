@@ -266,7 +266,7 @@ class _Result:
             found = self._readers.get(path)
             if found is None:
                 member = await self._file(path, job)
-                found = member, await self._contents.part_reader(member)
+                found = member, (await self._contents.part_readers([member]))[0]
                 self._readers[path] = found
                 if len(self._readers) > MOST_FILES and self.users == 1:  # nobody else reads one
                     _, (_, unused) = self._readers.popitem(last=False)

@@ -52,8 +52,11 @@ class Contents(Protocol):
     async def data_bytes(self, files: Sequence[Member] | None) -> int:
         """How much room these files, or all, need at least where holes take none; 0 where that is not known."""
 
-    async def part_reader(self, file: Member) -> "PartReader":
-        """For reading parts of one file, again and again."""
+    async def part_readers(self, files: Sequence[Member]) -> "Sequence[PartReader]":
+        """For reading parts of each of these files again and again; they are in the order of their contents.
+
+        They are looked for once, and what that takes is there until each is closed.
+        """
 
 
 class PartReader(Protocol):
@@ -150,8 +153,9 @@ class _Indexed:
     async def read(self, files: Sequence[Member], take: Take, on_bytes: OnBytes) -> None:
         await self.read_blocks((await self._wanted(files)).table, files, take, on_bytes)
 
-    async def part_reader(self, file: Member) -> "PartReader":
-        return _PartOfBlocks(self, file, (await self._wanted([file])).table)
+    async def part_readers(self, files: Sequence[Member]) -> "Sequence[PartReader]":
+        table = (await self._wanted(files)).table
+        return [_PartOfBlocks(self, file, table) for file in files]
 
     async def read_blocks(
         self, needed: Sequence[Block], files: Sequence[Member], take: Take, on_bytes: OnBytes
@@ -265,13 +269,21 @@ class _Whole:
     async def data_bytes(self, files: Sequence[Member] | None) -> int:  # noqa: ARG002  # the protocol's
         return 0
 
-    async def part_reader(self, file: Member) -> "PartReader":
-        """The file is unpacked once."""
-        unpacked = _Unpacked()
+    async def part_readers(self, files: Sequence[Member]) -> "Sequence[PartReader]":
+        """The files are unpacked once."""
+        unpacked: list[_Unpacked] = []
+
+        def take(event: Member | memoryview) -> None:
+            if isinstance(event, Member):
+                unpacked.append(_Unpacked())
+            else:
+                unpacked[-1].write(event)
+
         try:
-            await self.read([file], unpacked.take, _no_progress)
+            await self.read(files, take, _no_progress)
         except BaseException:
-            unpacked.close()
+            for each in unpacked:
+                each.close()
             raise
         return unpacked
 
@@ -292,9 +304,8 @@ class _Unpacked:
     def __repr__(self) -> str:
         return "<_Unpacked file>"
 
-    def take(self, event: Member | memoryview) -> None:
-        if not isinstance(event, Member):
-            self._file.write(event)
+    def write(self, data: memoryview) -> None:
+        self._file.write(data)
 
     async def read(self, start: int, end: int) -> bytes:
         return await in_thread(partial(self._read, start, end))

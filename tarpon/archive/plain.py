@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
-from itertools import islice
 from typing import IO, NamedTuple
 
 import aiohttp
@@ -117,11 +116,9 @@ class PlainContents:
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None  # one reason is enough
 
-    async def part_reader(self, file: Member) -> "_PartOfObject":
-        found = await in_thread(lambda: list(islice(self._found([file]), 1)))
-        if not found:
-            raise ManifestDamaged("it has another content than before")
-        return _PartOfObject(self, found[0])
+    async def part_readers(self, files: Sequence[Member]) -> "list[_PartOfObject]":
+        found = await in_thread(lambda: list(self._found(files)))
+        return [_PartOfObject(self, each) for each in found]
 
     async def whole(self, wanted: Sequence[_Wanted]) -> list[bytes]:
         """The contents of small files. Raises DownloadFailed, Damaged."""

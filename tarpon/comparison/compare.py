@@ -1,6 +1,7 @@
 """Comparing the results of two jobs or executions: by their manifests first, and then by ranges of what differs."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import islice
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ from tarpon.transfer.download import in_thread
 SHOWN = 20
 """Differences that are listed, of all results together, unless the caller wants another number."""
 MOST_SHOWN = 10_000
+FILES_AT_ONCE = 32
+"""Are looked for together, as each time all entries are gone through."""
 _EXECUTION = "e-"
 
 
@@ -114,32 +117,36 @@ async def _compared(
 async def _with_bytes(
     first: ComparedSource, second: ComparedSource, found: Sequence[EntryDifference]
 ) -> tuple[PathDifference, ...]:
-    names = {each.name for each in found if each.has_contents}
-    left = await files_behind(first.contents, names)
-    right = await files_behind(second.contents, names)
-    views: list[PathDifference] = []
-    for each in found:
-        where = None
-        if each.has_contents:
-            if each.name not in left or each.name not in right:
-                raise ManifestDamaged(f"it names the file {each.name[:160]!r}, which the result has not got")
-            where = await _first_difference(first, left[each.name], second, right[each.name])
-        views.append(path_view(each, where))
-    return tuple(views)
+    """In their order, which is that of the contents in both results."""
+    wanted = [each.name for each in found if each.has_contents]
+    left = await files_behind(first.contents, set(wanted))
+    right = await files_behind(second.contents, set(wanted))
+    if lacking := next((each for each in wanted if each not in left or each not in right), None):
+        raise ManifestDamaged(f"it names the file {lacking[:160]!r}, which the result has not got")
+    places: dict[bytes, FirstDifference] = {}
+    for begin in range(0, len(wanted), FILES_AT_ONCE):
+        some = wanted[begin : begin + FILES_AT_ONCE]
+        async with (
+            _contents(first, [left[name] for name in some]) as one,
+            _contents(second, [right[name] for name in some]) as other,
+        ):
+            for name, *both in zip(some, one, other, strict=True):
+                places[name] = await _place_of(name, *both)
+    return tuple(path_view(each, places.get(each.name)) for each in found)
 
 
-async def _first_difference(
-    first: ComparedSource, left: Member, second: ComparedSource, right: Member
-) -> FirstDifference:
-    one = await first.contents.part_reader(left)
+@asynccontextmanager
+async def _contents(source: ComparedSource, files: Sequence[Member]) -> AsyncIterator[list[Content]]:
+    readers = await source.contents.part_readers(files)
     try:
-        other = await second.contents.part_reader(right)
-        try:
-            found = await first_difference(Content(one, left.size_bytes), Content(other, right.size_bytes))
-        finally:
-            other.close()
+        yield [Content(reader, file.size_bytes) for reader, file in zip(readers, files, strict=True)]
     finally:
-        one.close()
+        for each in readers:
+            each.close()
+
+
+async def _place_of(name: bytes, first: Content, second: Content) -> FirstDifference:
+    found = await first_difference(first, second)
     if found is None:
-        raise ManifestDamaged(f"two digests are told of {left.name[:160]!r}, whose bytes are the same in both results")
+        raise ManifestDamaged(f"two digests are told of {name[:160]!r}, whose bytes are the same in both results")
     return found

@@ -247,7 +247,7 @@ async def _content(contents: Contents, path: str, most_bytes: int) -> bytes:
     file = await file_at(contents, path, "")
     if file.size_bytes > most_bytes:
         raise ValueInvalid("", f"{path} has {file.size_bytes:,} bytes.")
-    reader = await contents.part_reader(file)
+    (reader,) = await contents.part_readers([file])
     try:
         return await reader.read(0, file.size_bytes)
     finally:

@@ -31,7 +31,6 @@ def nodes(stack: Stack, docker_engine: TestEngine, podman_engine: PodmanEngine) 
     for kind, engine in (("docker", docker_engine), ("podman", podman_engine)):
         usual: dict[str, Any] = {
             "Engines_Types_Docker_Socket": engine.url,
-            "Labels": f"containers={kind}",
             "python": sys.executable,
         }
         stack.start_compute(f"{kind}-usual", connected=False, **usual)

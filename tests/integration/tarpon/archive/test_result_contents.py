@@ -223,7 +223,7 @@ async def test_a_part_of_a_file_is_read_again_and_again(
 ) -> None:
     params = result.params() if with_index else plain(result)
     async with object_session() as session, opened(session, params, renew=never) as contents:
-        reader = await contents.part_reader(await file_at(contents, "outputs/3.bin", "j-1"))
+        (reader,) = await contents.part_readers([await file_at(contents, "outputs/3.bin", "j-1")])
         for _ in range(2):
             assert await reader.read(start, end) == (source / "outputs" / "3.bin").read_bytes()[start:end]
         reader.close()
@@ -235,7 +235,7 @@ async def test_a_part_of_a_file_costs_its_block_alone(result: Stored) -> None:
         object_session() as session,
         opened(session, result.params(endpoint=between.endpoint), renew=never) as contents,
     ):
-        reader = await contents.part_reader(await file_at(contents, "outputs/5.bin", "j-1"))
+        (reader,) = await contents.part_readers([await file_at(contents, "outputs/5.bin", "j-1")])
         async with asyncio.TaskGroup() as group:
             for start in (0, 20):
                 group.create_task(reader.read(start, start + 10), name=f"part at {start}")
