@@ -3,6 +3,7 @@
 One that cannot be is told, and the node goes without it; the others do not suffer.
 """
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping
@@ -55,21 +56,27 @@ async def opened_engines(
     engines: dict[str, Engine] = {}
     runtimes: dict[str, str] = {}
     problems: list[str] = []
-    found = [each for each in entry_points(group=GROUP) if each.name.lower() not in disabled]
+    found = await asyncio.to_thread(_installed, disabled)
     names = Counter(each.name.lower() for each in found)
     async with AsyncExitStack() as opened:
-        for point in found:
+        for point, package in found.items():
             name = point.name.lower()
             try:
                 _check_name(name, names[name], len(engines))
                 host = EngineHost(folder=folder / FOLDER / name, settings=_of(name, settings))
                 engines[name] = await _opened(point, host, opened)
-                runtimes[name] = _distribution(point)
+                runtimes[name] = package
                 _log.info("The engine %s from outside is here: %s.", name, runtimes[name])
             except TarponError as error:
                 _log.warning("%s %s [%s]", error.message, error.hint, error.code, exc_info=error.__cause__)
                 problems.append(told(error))
         yield OutsideEngines(engines, runtimes, tuple(dict.fromkeys(problems)))
+
+
+def _installed(disabled: Collection[str]) -> dict[EntryPoint, str]:
+    """With the name and version of the package of each. Blocks."""
+    found = [each for each in entry_points(group=GROUP) if each.name.lower() not in disabled]
+    return {each: f"{each.dist.name} {each.dist.version}" if each.dist else "unknown package" for each in found}
 
 
 def _check_name(name: str, count: int, others: int) -> None:
@@ -134,7 +141,3 @@ def _of(name: str, settings: Mapping[str, str]) -> dict[str, str]:
     prefix = f"{name}."
     small = {key.lower(): value for key, value in settings.items()}
     return {key.removeprefix(prefix): value for key, value in small.items() if key.startswith(prefix)}
-
-
-def _distribution(point: EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else "unknown package"
