@@ -22,6 +22,7 @@ from compute.engines.process.bubblewrap import Bubblewrap, SandboxUnavailable
 from compute.engines.process.engine import ProcessEngine
 from compute.engines.wasm.engine import WasmEngine, runtime_version
 from compute.executions.machine import allocated, detect_capacity
+from compute.executions.machine_gpus import NVIDIA, detect_gpus
 from compute.inputs.fetching import OwnInputs
 from compute.inputs.inline import InlineInputs
 from compute.inputs.local.allowed_paths import AllowedPaths
@@ -33,13 +34,15 @@ from compute.processes.strays import Strays
 from compute.uplink.identity import Identity, load_identity
 from shared.jobs.engine_params import PROCESS
 from shared.jobs.inputs.kinds import LOCAL
+from shared.jobs.quantities import parse_gpu, share_or_amount
 from shared.jobs.rules import MANAGED
 from shared.protocol.messages import COPIES_HARD_LINKS, PUBLISHES_PLAIN, RUNS_REPRODUCIBLY, TAKES_SECRETS, NodeInfo
 from shared.protocol.nodes.engine_parameters import ToldParameter, told_of
+from shared.protocol.nodes.gpus import MOST_GPUS, Gpu
 from shared.runtime.aio import finish
 from shared.runtime.automatic_labels import overridden, with_automatic
 from shared.runtime.loopback import loopback_id
-from shared.settings.config import Config
+from shared.settings.config import AllocatedCapacity, Config
 
 MAX_HOST = 100
 """So much of what its machine is called a node tells."""
@@ -76,7 +79,7 @@ class Node:
             isolation=isolation,
             runtimes=dict(self.runtimes),
             engine_parameters=dict(self.engine_parameters),
-            labels=with_automatic(self.lasting_info.labels, self.identity.node_id, isolation),
+            labels=with_automatic(self.lasting_info.labels, self.identity.node_id, isolation, self.lasting_info.gpus),
         )
 
 
@@ -86,12 +89,16 @@ def prepare(config: Config, folder: Path, strays: Strays) -> Node:
     local_paths = AllowedPaths(config.compute.allow_listed_local_paths)
     own_inputs = _own_inputs(config, local_paths)
     engines, problems = _engines(config, folder, strays)
+    found = detect_gpus(os.environ.get("PATH", os.defpath))
+    if found.problem:
+        _log.warning("%s", found.problem)
+        problems = (*problems, found.problem)
     offer = NodeOffer(
         engines=engines,
         publishers=tuple(name for name in (MANAGED,) if name not in disabled),
         input_sources=(*own_inputs, *MANAGED_KINDS),
         environment=EnvironmentPolicy(os.environ, config.compute.env.allow_list),
-        capacity=allocated(detect_capacity(folder), config.compute.allocated_capacity),
+        capacity=allocated(detect_capacity(folder, gpus=len(found.gpus)), config.compute.allocated_capacity),
         local_paths=local_paths,
     )
     if labels := overridden(config.labels):
@@ -104,6 +111,7 @@ def prepare(config: Config, folder: Path, strays: Strays) -> Node:
         publishers=tuple(offer.publishers),
         input_sources=tuple(offer.input_sources),
         capacity=offer.capacity,
+        gpus=found.gpus[: offer.capacity.gpu],
         queue_capacity=config.compute.queue_capacity,
         loopback_id=loopback_id(),
         abilities=(COPIES_HARD_LINKS, PUBLISHES_PLAIN, RUNS_REPRODUCIBLY, TAKES_SECRETS),
@@ -154,8 +162,20 @@ async def with_docker(config: Config, node: Node) -> AsyncIterator[Node]:
         yield replace(node, problems=(*node.problems, *([problem] if problem else [])))
         return
     async with DockerEngine.open(structs.replace(settings, socket=socket), node.identity.node_id) as docker:
+        node = _with_gpus_of(docker, node, config.compute.allocated_capacity)
         engines = {**node.offer.engines, docker.name: docker}
         yield replace(node, offer=replace(node.offer, engines=engines), docker=docker)
+
+
+def _with_gpus_of(docker: DockerEngine, node: Node, settings: AllocatedCapacity) -> Node:
+    """Where no tool has told of GPUs, as for a node that is in a container itself, but the engine does."""
+    if node.lasting_info.gpus or not docker.gpu_count:
+        return node
+    given = share_or_amount(settings.gpu, docker.gpu_count, parse_gpu)
+    gpus = tuple(Gpu(index=index, vendor=NVIDIA) for index in range(min(given, docker.gpu_count, MOST_GPUS)))
+    capacity = structs.replace(node.offer.capacity, gpu=given)
+    info = structs.replace(node.lasting_info, capacity=capacity, gpus=gpus)
+    return replace(node, offer=replace(node.offer, capacity=capacity), lasting_info=info)
 
 
 @asynccontextmanager

@@ -57,7 +57,8 @@ class TestEngine:
 
     __test__ = False
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = environment
         self.folder = Path(tempfile.mkdtemp(prefix="tarpon-engine-"))
         self.socket = self.folder / "engine.sock"
         self.url = f"unix://{self.socket}"
@@ -91,7 +92,7 @@ class TestEngine:
             *("--shutdown-timeout=2", f"--cgroup-parent=/{self.cgroup}", *flags),
         ]
         (self.folder / "none.json").write_text("{}")
-        self._begin(command)
+        self._begin(command, self._environment)
 
     def _begin(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         """Its service, until it answers."""
@@ -230,14 +231,14 @@ class TestEngine:
             return False
 
 
-def start_engine() -> TestEngine:
-    """Raises CannotStart, with the reason."""
+def start_engine(environment: Mapping[str, str] | None = None) -> TestEngine:
+    """With these variables beside its own. Raises CannotStart, with the reason."""
     if os.geteuid() != 0:
         raise CannotStart("a private dockerd needs root")
     missing = [program for program in ("dockerd", "containerd", "runc") if shutil.which(program) is None]
     if missing or not BUSYBOX.exists():
         raise CannotStart(f"not installed: {', '.join([*missing, *([] if BUSYBOX.exists() else [str(BUSYBOX)])])}")
-    engine = TestEngine()
+    engine = TestEngine(environment)
     try:
         engine.start()
         engine.add_image()

@@ -11,12 +11,12 @@ from shared.settings.config import AllocatedCapacity
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-def detect_capacity(data_dir: Path) -> Capacity:
+def detect_capacity(data_dir: Path, *, gpus: int) -> Capacity:
     """What this process may use: CPUs and memory within its control group, and what is free where it keeps its data.
 
-    Blocks. GPUs are not looked for; they can be named in the configuration.
+    Blocks. `gpus` is how many were found.
     """
-    return Capacity(cpu=_cpus(), memory=_memory_bytes(), disk=shutil.disk_usage(data_dir).free, gpu=0)
+    return Capacity(cpu=_cpus(), memory=_memory_bytes(), disk=shutil.disk_usage(data_dir).free, gpu=gpus)
 
 
 def allocated(total: Capacity, settings: AllocatedCapacity) -> Capacity:

@@ -140,6 +140,16 @@ def _compute_info(
         container_engine=_container_engine(info.container_engine) if info.container_engine else None,
         isolation=_words(info.isolation),
         runtimes=_words(info.runtimes),
+        gpus=tuple(
+            rest_nodes.GPUView(
+                index=each.index,
+                name=each.name,
+                vendor=each.vendor,
+                memory=each.memory,
+                pci_address=each.pci_address,
+            )
+            for each in info.gpus
+        ),
     )
 
 

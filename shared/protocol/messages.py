@@ -20,6 +20,7 @@ from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Task
 from shared.protocol.nodes.engine_parameters import ToldEngines
+from shared.protocol.nodes.gpus import ToldGpus
 from shared.protocol.nodes.inputs import HeldInputs, InputsGiven, InputsRequest
 from shared.protocol.nodes.message import Message
 from shared.protocol.published_facts import Count, PublishedFacts
@@ -208,7 +209,7 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     the nodes of earlier versions would leave out without a word. `host` is what its machine is called.
     `isolation` is by the name of an engine what keeps its tasks in their place, which jobs demand by labels, and
     `runtimes` what runs them, with its version, where that is none of the node's own. `engine_parameters` are those of
-    its engines from outside, of which nobody else knows any.
+    its engines from outside, of which nobody else knows any. `gpus` are those that it has found and gives to tasks.
     """
 
     node_id: NodeId
@@ -229,6 +230,7 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     isolation: dict[str, str] = {}
     runtimes: dict[str, str] = {}
     engine_parameters: ToldEngines = {}
+    gpus: ToldGpus = ()
 
 
 class Registration(Message, frozen=True, kw_only=True, tag="Registration"):

@@ -35,6 +35,16 @@ class ContainerEngineView(msgspec.Struct, frozen=True, kw_only=True, rename="pas
     """What keeps containers apart: the runtime, and what the kernel does."""
 
 
+class GPUView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """One that the node has found; `memory` is in MiB."""
+
+    index: int
+    name: str = ""
+    vendor: str = ""
+    memory: int = 0
+    pci_address: str = field(name="PCIAddress", default="")
+
+
 class ComputeNodeInfo(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     execution_engines: tuple[str, ...] = ()
     publishers: tuple[str, ...] = ()
@@ -53,9 +63,11 @@ class ComputeNodeInfo(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"
     container_engine: ContainerEngineView | None = None
     """While it answers."""
     isolation: dict[str, str] = {}
+    """What keeps the tasks of an engine in their place, such as bubblewrap, container or none; by the engine's name."""
     runtimes: dict[str, str] = {}
     """What runs the tasks of an engine, with its version, by the engine's name."""
-    """What keeps the tasks of an engine in their place, such as bubblewrap, container or none; by the engine's name."""
+    gpus: tuple[GPUView, ...] = field(name="GPUs", default=())
+    """Those that the node has found and gives to tasks."""
     address: str = field(name="address", default="")
 
 

@@ -136,6 +136,11 @@ class DockerEngine(OutlivingEngine):
         return Unfit(NETWORK_NOT_OFFERED, why) if why else None
 
     @property
+    def gpu_count(self) -> int:
+        """How many the engine tells of, while it answers."""
+        return self._facts.gpu_count if self._facts is not None else 0
+
+    @property
     def described(self) -> ContainerEngine | None:
         """While it answers."""
         return self._facts.described if self._facts is not None else None

@@ -11,6 +11,7 @@ DOCKER, PODMAN = "Docker", "Podman"
 LOG_DRIVERS = ("local", "k8s-file", "json-file")
 """The first one that the engine has: `local` and Podman's `k8s-file` keep bytes as they are, `json-file` text alone."""
 NVIDIA, CDI = "nvidia", "cdi"
+CDI_NVIDIA = "nvidia.com/gpu="
 _PODMAN_WITH_CDI = _PODMAN_TELLS_KILLS = 5
 _LOCAL_KEEPS_NEWLINES = 26
 _CONTAINERD_STORE = ["driver-type", "io.containerd.snapshotter.v1"]
@@ -38,6 +39,8 @@ class EngineFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it tells, mostly, that the kernel has killed something of a container for want of memory."""
     tells_ends: bool = False
     """Whether it tells of an end last, after all that has led to it."""
+    gpu_count: int = 0
+    """How many the engine knows by number, which it tells where it has their descriptions (CDI)."""
     gpu_driver: str = ""
     """By which name GPUs are asked for; empty where they would not be given, whatever is asked for."""
 
@@ -77,7 +80,8 @@ def facts_of(info: Mapping[str, Any]) -> EngineFacts:
         loses_newlines=driver == "local" and _major(version) < _LOCAL_KEEPS_NEWLINES,
         tells_kills=not is_podman or _major(version) >= _PODMAN_TELLS_KILLS,
         tells_ends=not is_podman,
-        gpu_driver=_gpu_driver(version, is_podman=is_podman),
+        gpu_count=_gpu_count(info),
+        gpu_driver=_gpu_driver(info, version, is_podman=is_podman),
     )
 
 
@@ -99,10 +103,16 @@ def _isolation(info: Mapping[str, Any], options: list[str]) -> tuple[str, ...]:
     return tuple(each for each in found if each)
 
 
-def _gpu_driver(version: str, *, is_podman: bool) -> str:
-    """Podman ignores the driver of NVIDIA, and before 5.0 the other one too."""
+def _gpu_count(info: Mapping[str, Any]) -> int:
+    """Since version 28.2 Docker tells which it has found descriptions of: each has several names, one is its number."""
+    found = [str(each.get("ID") or "") for each in info.get("DiscoveredDevices") or ()]
+    return sum(each.removeprefix(CDI_NVIDIA).isdecimal() for each in found if each.startswith(CDI_NVIDIA))
+
+
+def _gpu_driver(info: Mapping[str, Any], version: str, *, is_podman: bool) -> str:
+    """Podman ignores the driver of NVIDIA, and before 5.0 the other one too. Docker has it by NVIDIA's runtime."""
     if not is_podman:
-        return NVIDIA
+        return CDI if _gpu_count(info) and NVIDIA not in (info.get("Runtimes") or ()) else NVIDIA
     return CDI if _major(version) >= _PODMAN_WITH_CDI else ""
 
 

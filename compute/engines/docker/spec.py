@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from compute.engines import reproducible
-from compute.engines.docker.facts import CDI, EngineFacts
+from compute.engines.docker.facts import CDI, CDI_NVIDIA, EngineFacts
 from compute.engines.engine import Run
 from compute.engines.gpus import for_container
 from shared.errors import InvalidJob
@@ -166,7 +166,7 @@ def _limits(resources: Capacity, facts: EngineFacts) -> dict[str, Any]:
 def _device_requests(devices: tuple[str, ...], facts: EngineFacts) -> dict[str, Any]:
     if not devices:
         return {}
-    ids = [f"nvidia.com/gpu={device}" for device in devices] if facts.gpu_driver == CDI else list(devices)
+    ids = [f"{CDI_NVIDIA}{device}" for device in devices] if facts.gpu_driver == CDI else list(devices)
     return {"DeviceRequests": [{"Driver": facts.gpu_driver, "DeviceIDs": ids, "Capabilities": [["gpu"]]}]}
 
 

@@ -10,7 +10,7 @@ from tarpon.cli.console.node_argument import node_argument
 from tarpon.cli.console.output import moment, output_option, pairs, show, size
 
 if TYPE_CHECKING:
-    from shared.protocol.rest_nodes import ComputeNodeInfo, ContainerEngineView, NodeState
+    from shared.protocol.rest_nodes import ComputeNodeInfo, ContainerEngineView, GPUView, NodeState
     from tarpon.client import Client
 
 
@@ -60,6 +60,7 @@ def description(node: "NodeState", now: datetime) -> str:
             "Memory free": f"{size(free.memory)} of {size(most.memory)}",
             "Disk free": f"{size(free.disk)} of {size(most.disk)}",
             "GPU free": f"{free.gpu} of {most.gpu}" if most.gpu else "",
+            "GPUs": ", ".join(map(_gpu, info.gpus)),
             "Problems": "; ".join(info.problems),
         }
     if node.warnings:
@@ -71,6 +72,10 @@ def _engine(name: str, info: "ComputeNodeInfo") -> str:
     isolation = f"isolation: {info.isolation[name]}" if name in info.isolation else ""
     about = ", ".join(part for part in (info.runtimes.get(name, ""), isolation) if part)
     return f"{name} ({about})" if about else name
+
+
+def _gpu(gpu: "GPUView") -> str:
+    return f"{gpu.index}: {gpu.name or gpu.vendor}" + (f" ({gpu.memory:,} MiB)" if gpu.memory else "")
 
 
 def _container_engine(engine: "ContainerEngineView") -> str:

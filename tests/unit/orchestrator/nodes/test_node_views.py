@@ -71,6 +71,7 @@ def test_its_fields_have_the_names_of_the_reference(model: Model) -> None:
                 "ContainerEngine": None,
                 "Isolation": {},
                 "Runtimes": {},
+                "GPUs": [],
                 "address": "",
             },
             "BacalhauVersion": {

@@ -140,6 +140,7 @@ function About({ node }) {
     ["System", visible([version.GOOS, version.GOARCH].filter(Boolean).join(", "))],
     ["Engines", enginesOf(node).join(", ")],
     ["Containers run by", engine && visible([engine.Name, engine.Version, engine.Store, engine.Rootless ? "rootless" : "", ...(engine.Isolation ?? [])].filter(Boolean).join(", "))],
+    ["GPUs", (compute.GPUs ?? []).map((each) => visible(`${each.Index}: ${each.Name || each.Vendor}${each.Memory ? ` (${count(each.Memory)} MiB)` : ""}`)).join(", ")],
     ["Inputs", (compute.StorageSources ?? []).map(visible).join(", ")],
     ["Publishers", (compute.Publishers ?? []).map(visible).join(", ")],
     ["Speaks", (info.SupportedProtocols ?? []).map(visible).join(", ")],

@@ -87,3 +87,12 @@ def test_what_an_engine_lacks_follows_from_its_version() -> None:
     assert [each.remaps_users for each in (old, new, podman, remapped)] == [False, False, False, True]
     assert [each.gpu_driver for each in (old, podman, old_podman)] == [NVIDIA, CDI, ""]
     assert [each.tells_kills for each in (old, podman, old_podman)] == [True, True, False]
+
+
+def test_gpus_that_the_engine_has_descriptions_of_are_counted_and_asked_for_by_them() -> None:
+    """As Docker 28.2 and later tell; none is here, so this tests how it is read alone."""
+    ids = ["nvidia.com/gpu=0", "nvidia.com/gpu=1", "nvidia.com/gpu=GPU-5c8e-1", "nvidia.com/gpu=all", "amd.com/gpu=0"]
+    told = {"ServerVersion": "28.2.0", "DiscoveredDevices": [{"Source": "cdi", "ID": each} for each in ids]}
+    assert (facts_of(told).gpu_count, facts_of(told).gpu_driver) == (2, CDI)
+    with_runtime = facts_of({**told, "Runtimes": {"runc": {}, "nvidia": {}}})
+    assert (with_runtime.gpu_count, with_runtime.gpu_driver) == (2, NVIDIA)
