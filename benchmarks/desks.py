@@ -9,6 +9,8 @@ from orchestrator.s3.multipart import Completed, UploadGone
 from shared.protocol.messages import (
     BeginFiles,
     BeginUpload,
+    BesideGiven,
+    BesideRequest,
     CompleteUpload,
     FilesRequest,
     GrantGiven,
@@ -29,7 +31,7 @@ from shared.protocol.messages import (
     node_requests,
 )
 from shared.protocol.nodes.inputs import InputsRequest
-from shared.protocol.objects import index_key
+from shared.protocol.objects import Beside, beside_key, index_key
 from shared.protocol.signed_url import CHECKSUM_HEADER, SignedUrl
 
 LIFETIME_SECONDS = 3600
@@ -45,6 +47,8 @@ class Desk(ABC):
                 return GrantGiven(archive=await self.archive())
             case IndexGrantRequest():
                 return IndexGrantGiven(index=await self.index())
+            case BesideRequest(beside=what):
+                return BesideGiven(url=await self.beside(what))
             case BeginUpload(checksums=checksums):
                 return await self.begin(has_checksums=checksums)
             case PartsRequest():
@@ -59,6 +63,9 @@ class Desk(ABC):
 
     @abstractmethod
     async def index(self) -> SignedUrl: ...
+
+    @abstractmethod
+    async def beside(self, what: Beside) -> SignedUrl: ...
 
     @abstractmethod
     async def begin(self, *, has_checksums: bool) -> UploadBegun: ...
@@ -81,6 +88,9 @@ class DiscardDesk(Desk):
 
     async def index(self) -> SignedUrl:
         return _put(index_key(self._url))
+
+    async def beside(self, what: Beside) -> SignedUrl:
+        return _put(beside_key(self._url, what))
 
     async def begin(self, *, has_checksums: bool) -> UploadBegun:
         return UploadBegun(upload_id="upload", checksums=has_checksums)
@@ -108,6 +118,9 @@ class BucketDesk(Desk):
 
     async def index(self) -> SignedUrl:
         return await self._sign(index_key(self._key))
+
+    async def beside(self, what: Beside) -> SignedUrl:
+        return await self._sign(beside_key(self._key, what))
 
     async def begin(self, *, has_checksums: bool) -> UploadBegun:
         has_checksums = has_checksums and bool(self._bucket.compares_checksums)

@@ -36,7 +36,14 @@ from shared.jobs.engine_params import PROCESS
 from shared.jobs.inputs.kinds import LOCAL
 from shared.jobs.quantities import parse_gpu, share_or_amount
 from shared.jobs.rules import MANAGED
-from shared.protocol.messages import COPIES_HARD_LINKS, PUBLISHES_PLAIN, RUNS_REPRODUCIBLY, TAKES_SECRETS, NodeInfo
+from shared.protocol.messages import (
+    COPIES_HARD_LINKS,
+    PUBLISHES_PLAIN,
+    RUNS_REPRODUCIBLY,
+    SENDS_MANIFESTS,
+    TAKES_SECRETS,
+    NodeInfo,
+)
 from shared.protocol.nodes.engine_parameters import ToldParameter, told_of
 from shared.protocol.nodes.gpus import MOST_GPUS, Gpu
 from shared.runtime.aio import finish
@@ -114,7 +121,7 @@ def prepare(config: Config, folder: Path, strays: Strays) -> Node:
         gpus=found.gpus[: offer.capacity.gpu],
         queue_capacity=config.compute.queue_capacity,
         loopback_id=loopback_id(),
-        abilities=(COPIES_HARD_LINKS, PUBLISHES_PLAIN, RUNS_REPRODUCIBLY, TAKES_SECRETS),
+        abilities=(COPIES_HARD_LINKS, PUBLISHES_PLAIN, RUNS_REPRODUCIBLY, SENDS_MANIFESTS, TAKES_SECRETS),
     )
     return Node(identity=identity, offer=offer, lasting_info=info, own_inputs=own_inputs, problems=problems)
 

@@ -31,6 +31,8 @@ class Kind(StrEnum):
     """Also the manifest of a plain result."""
     FILE = "file"
     INDEX = "index"
+    MANIFEST = "manifest"
+    """Beside an archive."""
     RECORD = "record"
     PART = "part"
     BEGIN = "begin"
@@ -292,6 +294,8 @@ def _seen(request: web.BaseRequest) -> Seen:
             seen.kind, seen.part = Kind.PART, int(query["partNumber"])
         case "PUT" if request.path.endswith(".index.json.gz"):
             seen.kind = Kind.INDEX
+        case "PUT" if request.path.endswith(".content.json.gz"):
+            seen.kind = Kind.MANIFEST
         case "PUT" if request.path.endswith(".result.json"):
             seen.kind = Kind.RECORD
         case "PUT" if request.path.endswith((".tar.gz", ".manifest.json.gz")):

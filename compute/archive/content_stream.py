@@ -6,15 +6,15 @@ while it is read, or one that nobody may read.
 
 import hashlib
 import os
-from collections import deque
 from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
+from compute.archive.entry_pieces import EntryPiece, EntryPieces, manifest_file
 from compute.archive.tar_stream import TarStream
 from compute.disk.file_attributes import Records
 from compute.disk.result_contents import ALL, ResultContents
-from shared.protocol.archive_index import EntryLine, FileLine
-from shared.protocol.results.content_manifest import ManifestEntry, ManifestFile
+from shared.protocol.archive_index import FileLine
+from shared.protocol.results.content_manifest import ManifestEntry
 
 KEPT_BYTES = 4 << 20
 """Of a file up to this size the content is given; what is larger is read again when it is sent."""
@@ -41,8 +41,7 @@ class ContentStream:
     def __init__(self, root: str | os.PathLike[str], contents: ResultContents = ALL) -> None:
         self.tar = _Tar(root, contents)
         self.stopping = False
-        self._waiting: deque[EntryLine] = deque()
-        self._tar_bytes = 0
+        self._pieces = EntryPieces()
         self._file: _File | None = None
 
     def __repr__(self) -> str:
@@ -52,33 +51,23 @@ class ContentStream:
         blocks = self.tar.blocks()
         try:
             for block in blocks:
-                self._waiting.extend(self.tar.take_lines())
-                yield from self._in(memoryview(block))
-                self._tar_bytes += len(block)
+                for piece in self._pieces.cut(block, self.tar.take_lines()):
+                    yield from self._found(piece)
                 if self.stopping:
                     return
         finally:
             blocks.close()
 
-    def _in(self, block: memoryview) -> Iterator[FoundEntry]:
-        """The entries that end in this block."""
-        end = self._tar_bytes + len(block)
-        while self._waiting:
-            line = self._waiting[0]
-            if isinstance(line, FileLine):
-                if line.size and line.at >= end:
-                    return
-                if self._file is None:
-                    self._file = _File(line)
-                at = line.at - self._tar_bytes
-                self._file.add(block[max(0, at) : max(0, at + line.size)])
-                if at + line.size > len(block):
-                    return
-                yield self._file.found()
-                self._file = None
-            else:
-                yield FoundEntry(line)
-            self._waiting.popleft()
+    def _found(self, piece: EntryPiece) -> Iterator[FoundEntry]:
+        """The entry, if it ends with this piece."""
+        if not isinstance(piece.line, FileLine):
+            yield FoundEntry(piece.line)
+            return
+        if piece.begins or self._file is None:
+            self._file = _File(piece.line)
+        self._file.add(piece.content)
+        if piece.ends:
+            yield self._file.found()
 
 
 class _File:
@@ -96,15 +85,7 @@ class _File:
 
     def found(self) -> FoundEntry:
         line, md5 = self._line, self._md5.digest()
-        entry = ManifestFile(
-            path=line.path,
-            path_base64=line.path_base64,
-            mode=line.mode,
-            mtime=line.mtime,
-            size=line.size,
-            sha256=self._sha256.hexdigest(),
-            md5=md5.hex(),
-        )
+        entry = manifest_file(line, self._sha256.hexdigest(), md5.hex())
         return FoundEntry(entry, None if self._content is None else bytes(self._content), md5)
 
 

@@ -130,7 +130,7 @@ class GzipMember:
         self.size_bytes += len(data)
         return data
 
-    def summary(self, tar: TarStream, *, sha256: bytes, seconds: float) -> PublishedFacts:
+    def summary(self, tar: TarStream, *, sha256: bytes, content_digest: str, seconds: float) -> PublishedFacts:
         """What is known of the whole archive of `tar` once it is made, which took so long, and before it is sent."""
         return PublishedFacts(
             size_bytes=self.size_bytes,
@@ -141,4 +141,5 @@ class GzipMember:
             warnings_count=tar.warnings_count,
             archive_seconds=seconds,
             left_out_count=tar.left_out_count,
+            content_digest=content_digest,
         )

@@ -4,11 +4,13 @@ It is the one thing that grows with the number of entries, so beyond a bound it 
 """
 
 import hashlib
+import io
 import mmap
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import msgspec
 from isal import isal_zlib
@@ -30,8 +32,8 @@ class LineFile:
     """
 
     def __init__(self, folder: Path) -> None:
-        # Closed by close(); a temporary file has no name that could be left behind.
-        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES, dir=str(folder))  # noqa: SIM115
+        self._folder = folder
+        self._file: IO[bytes] = io.BytesIO()
         self._deflate = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP)
         self._digest = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False)
@@ -52,9 +54,8 @@ class LineFile:
     @contextmanager
     def content(self) -> Iterator[memoryview]:
         """All of it; from a file it is mapped and not read into memory."""
-        if self.size_bytes <= IN_MEMORY_BYTES:
-            self._file.seek(0)
-            yield memoryview(self._file.read())
+        if isinstance(self._file, io.BytesIO):
+            yield memoryview(self._file.getvalue())
             return
         with mmap.mmap(self._file.fileno(), self.size_bytes, prot=mmap.PROT_READ) as mapped, memoryview(mapped) as view:
             yield view
@@ -74,7 +75,15 @@ class LineFile:
         self._digest.update(data)
         self._md5.update(data)
         self.size_bytes += len(data)
-        self._store(lambda: self._file.write(data))
+        self._store(lambda: self._append(data))
+
+    def _append(self, data: bytes) -> None:
+        if isinstance(self._file, io.BytesIO) and self.size_bytes > IN_MEMORY_BYTES:
+            held = self._file.getvalue()
+            # Closed by close(); a temporary file has no name that could be left behind.
+            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
+            self._file.write(held)
+        self._file.write(data)
 
     def _store(self, act: Callable[[], object]) -> None:
         if self.problem is None:

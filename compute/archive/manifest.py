@@ -19,7 +19,7 @@ class ContentManifest(LineFile):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.content_digest = ContentDigest()
+        self._digest_of_content = ContentDigest()
         self.entries = 0
         self.content_bytes = 0
         self.write([ManifestHead(version=VERSION)])
@@ -27,14 +27,19 @@ class ContentManifest(LineFile):
     def __repr__(self) -> str:
         return f"<ContentManifest of {self.entries} entries>"
 
+    @property
+    def content_digest(self) -> str:
+        """Of what has been added."""
+        return self._digest_of_content.hexdigest()
+
     def add(self, entries: Sequence[ManifestEntry]) -> None:
         self.entries += len(entries)
         self.content_bytes += sum(each.size for each in entries if isinstance(each, ManifestFile))
         for each in entries:
-            self.content_digest.add(each)
+            self._digest_of_content.add(each)
         self.write(entries)
 
     def finish(self) -> None:
-        digest = self.content_digest.hexdigest()
-        self.write([ManifestEnd(entries=self.entries, bytes=self.content_bytes, digest=digest)])
+        end = ManifestEnd(entries=self.entries, bytes=self.content_bytes, digest=self.content_digest)
+        self.write([end])
         self.end()

@@ -10,7 +10,9 @@ import time
 import weakref
 from pathlib import Path
 
+from compute.archive.entry_pieces import EntryDigests
 from compute.archive.gzip_blocks import LEVEL, GzipMember, compress_block
+from compute.archive.manifest import ContentManifest
 from compute.archive.tar_stream import TarStream
 from compute.disk.result_contents import ResultContents
 from shared.protocol.published_facts import PublishedFacts
@@ -21,11 +23,12 @@ MOST_AT_ONCE = 64
 
 
 class SmallArchive:
-    """The whole archive, and what is to be told of it."""
+    """The whole archive with its manifest, and what is to be told of it."""
 
-    def __init__(self, content: bytes, summary: PublishedFacts) -> None:
+    def __init__(self, content: bytes, manifest: ContentManifest, summary: PublishedFacts) -> None:
         self.content = memoryview(content)
         self.md5 = hashlib.md5(content, usedforsecurity=False).digest()
+        self.manifest = manifest
         self.summary = summary
 
     def __repr__(self) -> str:
@@ -69,7 +72,13 @@ class SmallArchives:
             blocks.close()
         if len(raw) > SMALL_BYTES:
             return None
+        manifest = ContentManifest(root)  # small as it is, it is never in a file
+        manifest.add(EntryDigests().add(raw, tar.take_lines()))
+        manifest.finish()
         member = GzipMember()
         content = member.header() + member.append(compress_block(raw, self._level)) + member.trailer()
         sha256 = hashlib.sha256(content).digest()
-        return SmallArchive(content, member.summary(tar, sha256=sha256, seconds=time.monotonic() - begun))
+        summary = member.summary(
+            tar, sha256=sha256, content_digest=manifest.content_digest, seconds=time.monotonic() - begun
+        )
+        return SmallArchive(content, manifest, summary)

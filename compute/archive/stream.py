@@ -17,9 +17,12 @@ from typing import NamedTuple, Self, TypeVar
 import msgspec
 from isal import isal_zlib
 
+from compute.archive.content_thread import ContentThread
 from compute.archive.gzip_blocks import LEVEL, CompressedBlock, GzipMember, compress_block
 from compute.archive.index import ArchiveIndex
 from compute.archive.levels import Levels, Told
+from compute.archive.made_bytes import MadeBytes
+from compute.archive.manifest import ContentManifest
 from compute.archive.tar_stream import BLOCK_BYTES, ZEROS, TarStream
 from compute.disk.result_contents import ALL, ResultContents
 from shared.protocol.archive_index import WHOLE, BlockLine, EntryLine
@@ -128,7 +131,7 @@ class ArchiveStream:
     async def __aexit__(self, *_: object) -> None:
         self._threads.archives -= 1
         self._maker.stopping = True
-        if self._making is None or self._making.done():
+        if (self._making is None or self._making.done()) and self._maker.is_idle:
             self._maker.close()
         else:
             await finish(self._close(), within=CLOSE_SECONDS)
@@ -159,6 +162,11 @@ class ArchiveStream:
         return self._maker.tar.raw_bytes, self._maker.made_bytes
 
     @property
+    def manifest(self) -> ContentManifest:
+        """Complete after the last part."""
+        return self._maker.manifest
+
+    @property
     def index(self) -> ArchiveIndex | None:
         """Complete after the last part. None for an archive of one block, which is read as a whole."""
         return self._maker.index
@@ -173,61 +181,14 @@ class ArchiveStream:
             await asyncio.wait([self._making])
             if not self._making.cancelled():
                 self._making.exception()  # marks it as retrieved
-        self._maker.close()
+        await asyncio.wrap_future(self._maker.close())
 
 
 class _Block(NamedTuple):
     raw_bytes: int
     lines: list[EntryLine]
     compressed: "Future[CompressedBlock]"
-
-
-class _Made:
-    """What was compressed and is in no part yet. It is copied once, into the buffer of the part that it will be in."""
-
-    def __init__(self, part_bytes: int) -> None:
-        self.size_bytes = 0
-        self.part_bytes = part_bytes
-        self._pieces: deque[bytes | memoryview] = deque()
-        self._buffer = bytearray()
-        self._filled = 0
-
-    def add(self, data: bytes | memoryview) -> None:
-        self._pieces.append(data)
-        self.size_bytes += len(data)
-        if self.size_bytes > BLOCK_BYTES:  # most results are less, and need no buffer
-            self._fill()
-
-    def take(self) -> memoryview:
-        """A part, or all there is."""
-        if self.size_bytes > BLOCK_BYTES:
-            self._fill()
-        else:
-            self._buffer, self._filled = bytearray(b"".join(self._pieces)), self.size_bytes
-            self._pieces.clear()
-        content = memoryview(self._buffer)[: self._filled]
-        self.size_bytes -= self._filled
-        self._buffer, self._filled = bytearray(), 0
-        return content
-
-    def put_back(self, content: memoryview, part_bytes: int) -> None:
-        """What was taken last, of which there is to be more."""
-        self.part_bytes = part_bytes
-        self.size_bytes += len(content)
-        self._pieces.appendleft(content)
-        self._fill()
-
-    def _fill(self) -> None:
-        if not self._buffer:
-            self._buffer = bytearray(self.part_bytes)
-        while self._pieces and self._filled < self.part_bytes:
-            piece = memoryview(self._pieces.popleft())
-            end = min(self._filled + len(piece), self.part_bytes)
-            taken = end - self._filled
-            self._buffer[self._filled : end] = piece[:taken]
-            self._filled = end
-            if taken < len(piece):
-                self._pieces.appendleft(piece[taken:])
+    digested: "Future[None]"
 
 
 class _Digest:
@@ -254,6 +215,7 @@ class _Maker:
         self._levels = levels
         self._part_bytes = part_bytes
         self._scratch = scratch
+        self._content = ContentThread(scratch)
         self._raw = self.tar.blocks()
         self._raw_ended = False
         self._finished = False
@@ -261,7 +223,7 @@ class _Maker:
         self._zeros: Future[CompressedBlock] | None = None
         self._member = GzipMember()
         self._digest = _Digest()
-        self._made = _Made(part_bytes)
+        self._made = MadeBytes(part_bytes)
         self._tar_bytes = 0
         self._parts = 0
         self._seconds = 0.0
@@ -270,6 +232,10 @@ class _Maker:
     @property
     def made_bytes(self) -> int:
         return self._member.size_bytes
+
+    @property
+    def manifest(self) -> ContentManifest:
+        return self._content.manifest
 
     def next_part(self) -> Part:
         begun = time.monotonic()
@@ -289,7 +255,9 @@ class _Maker:
         digest = sha256.result() if is_last else b""
         self._seconds += time.monotonic() - begun
         if is_last:
-            self.summary = self._member.summary(self.tar, sha256=digest, seconds=self._seconds)
+            self.summary = self._member.summary(
+                self.tar, sha256=digest, content_digest=self.manifest.content_digest, seconds=self._seconds
+            )
         return part
 
     def _sha256_up_to(self, content: memoryview) -> "Future[bytes]":
@@ -304,13 +272,18 @@ class _Maker:
         self._digest = _Digest()
         self._part_bytes = part_bytes
 
-    def close(self) -> None:
+    @property
+    def is_idle(self) -> bool:
+        return self._content.is_idle
+
+    def close(self) -> "Future[None]":
         for block in self._compressing:
             block.compressed.cancel()
         self._compressing.clear()
         self._raw.close()
         if self.index is not None:
             self.index.close()
+        return self._content.close()
 
     def _fill(self) -> None:
         """Go on until there is a part, or the archive is at its end."""
@@ -325,6 +298,7 @@ class _Maker:
         self._append(self._member.trailer())
         if self.index is not None:
             self.index.finish(self.made_bytes)
+        self.manifest.finish()
         self._finished = True
 
     def _read_ahead(self) -> None:
@@ -334,7 +308,8 @@ class _Maker:
             if raw is None:
                 self._raw_ended = True
             else:
-                self._compressing.append(_Block(len(raw), self.tar.take_lines(), self._compress(raw)))
+                lines = self.tar.take_lines()
+                self._compressing.append(_Block(len(raw), lines, self._compress(raw), self._content.add(raw, lines)))
 
     def _compress(self, raw: bytes) -> "Future[CompressedBlock]":
         level = self._levels.choose(
@@ -353,6 +328,7 @@ class _Maker:
 
     def _take(self, block: _Block) -> None:
         compressed = block.compressed.result()
+        block.digested.result()
         if block.raw_bytes == BLOCK_BYTES and not compressed.is_stored and block.compressed is not self._zeros:
             self._levels.learn(
                 compressed.level,

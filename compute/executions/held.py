@@ -173,6 +173,7 @@ class Executions:
         held = self._held.get(assignment.execution_id)
         if held is not None:
             held.grants.offer(grant)
+            held.grants.offer_beside(assignment.beside)
         elif assignment.execution_id not in self._forgotten_set:
             return self._take_on(assignment, grant)
         return self.accepted()
@@ -188,6 +189,7 @@ class Executions:
         if slot is None:
             return Rejected(reason="QueueFull", detail="No more executions may wait on this node.", retryable=True)
         grants = ExecutionGrants(assignment.execution_id, self._ask, grant)
+        grants.offer_beside(assignment.beside)
         execution = Execution(new_entry(assignment), grants, slot)
         execution.secrets = secrets
         self._held[execution.id] = execution

@@ -76,7 +76,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 def new_entry(assignment: Assignment) -> Entry:
     return Entry(
-        assignment=msgspec.structs.replace(assignment, archive=None, secrets=b""),
+        assignment=msgspec.structs.replace(assignment, archive=None, beside={}, secrets=b""),
         phase=Phase.ACCEPTED,
         boot_id=boot_id(),
         accepted_at=time.time() if assignment.traceparent else 0.0,

@@ -6,7 +6,7 @@ parts, some at a time.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from shared.errors import GrantRefused, NotReady, Unavailable
@@ -15,6 +15,8 @@ from shared.messaging.transport import Connection
 from shared.protocol.messages import (
     BeginFiles,
     BeginUpload,
+    BesideGiven,
+    BesideRequest,
     CompleteUpload,
     FilesBegun,
     FilesGiven,
@@ -38,8 +40,9 @@ from shared.protocol.messages import (
     node_request_answers,
 )
 from shared.protocol.nodes.inputs import InputsRequest
+from shared.protocol.objects import Beside
 from shared.protocol.results.file_urls import file_urls
-from shared.protocol.signed_url import CHECKSUM_HEADER, Grant
+from shared.protocol.signed_url import CHECKSUM_HEADER, Grant, SignedUrl
 from shared.runtime.backoff import Backoff
 
 REQUEST_SECONDS = 10.0
@@ -119,6 +122,7 @@ class ExecutionGrants:
         self.watcher: Watcher | None = None
         self._execution_id = execution_id
         self._ask = ask
+        self._beside: dict[Beside, Grant] = {}
 
     def __repr__(self) -> str:
         return f"<ExecutionGrants of {self._execution_id}: {self.current}>"
@@ -127,6 +131,10 @@ class ExecutionGrants:
         """Take a grant that came unasked, if it lives longer."""
         if grant is not None and (self.current is None or grant.expires_at > self.current.expires_at):
             self.current = grant
+
+    def offer_beside(self, urls: Mapping[str, SignedUrl]) -> None:
+        """The same of what lies beside the archive. What this node knows nothing of it does not send."""
+        self._beside |= {each: Grant(urls[each]) for each in Beside if each in urls}
 
     async def renew(self, s3_code: str = "") -> Grant:
         asked_at, answer = await self._answer(GrantRequest(execution_id=self._execution_id, s3_code=s3_code))
@@ -141,6 +149,10 @@ class ExecutionGrants:
     def index(self) -> Urls:
         """Of the index beside the archive."""
         return _IndexUrls(self)
+
+    def beside(self, what: Beside) -> Urls:
+        """Of what lies beside the archive."""
+        return _BesideUrls(self, what, self._beside.get(what))
 
     async def begin_files(self) -> FilesBegun:
         """Tell that an object for each file comes; what may come."""
@@ -195,6 +207,15 @@ class ExecutionGrants:
         asked_at, answer = await self._answer(IndexGrantRequest(execution_id=self._execution_id, s3_code=s3_code))
         match answer:
             case IndexGrantGiven(index=url):
+                return Grant(url, received_at=asked_at)
+            case _:
+                raise _misunderstood(answer)
+
+    async def _renew_beside(self, what: Beside, s3_code: str) -> Grant:
+        request = BesideRequest(execution_id=self._execution_id, beside=what, s3_code=s3_code)
+        asked_at, answer = await self._answer(request)
+        match answer:
+            case BesideGiven(url=url):
                 return Grant(url, received_at=asked_at)
             case _:
                 raise _misunderstood(answer)
@@ -267,6 +288,17 @@ class _IndexUrls:
 
     async def renew(self, s3_code: str = "") -> Grant:
         self.current = await self._grants._index(s3_code)  # noqa: SLF001  # one class in two views
+        return self.current
+
+
+class _BesideUrls:
+    def __init__(self, grants: ExecutionGrants, what: Beside, first: Grant | None) -> None:
+        self.current = first
+        self._grants = grants
+        self._what = what
+
+    async def renew(self, s3_code: str = "") -> Grant:
+        self.current = await self._grants._renew_beside(self._what, s3_code)  # noqa: SLF001  # as above
         return self.current
 
 

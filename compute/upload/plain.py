@@ -228,4 +228,5 @@ def _facts(stream: ContentStream, manifest: ContentManifest, *, seconds: float) 
         warnings_count=tar.warnings_count,
         left_out_count=tar.left_out_count,
         archive_seconds=seconds,
+        content_digest=manifest.content_digest,
     )

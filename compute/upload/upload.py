@@ -16,6 +16,8 @@ from msgspec.structs import replace
 
 from compute.archive.index import ArchiveIndex
 from compute.archive.levels import NOTHING_TOLD, Levels
+from compute.archive.line_file import LineFile
+from compute.archive.manifest import ContentManifest
 from compute.archive.part_size import content_bytes, part_bytes_of
 from compute.archive.small import SmallArchive
 from compute.archive.stream import ArchiveStream, Part
@@ -31,7 +33,9 @@ from shared.errors import GrantRefused
 from shared.ids import ExecutionId
 from shared.jobs.quantities import format_bytes
 from shared.jobs.states import FailureReason
+from shared.protocol.objects import Beside
 from shared.protocol.published_facts import PublishedFacts
+from shared.protocol.results.content_manifest import MAX_MANIFEST_BYTES
 from shared.protocol.s3_errors import S3Failure, UploadAction, action_for
 from shared.runtime.aio import background
 from shared.runtime.backoff import Backoff
@@ -54,6 +58,7 @@ class Sent:
 
     facts: PublishedFacts
     was_there: bool = False
+    manifest_md5: str = ""
 
 
 class NotWhole(Exception):
@@ -193,19 +198,18 @@ class Upload:
         self._check_size(packed.content)
         self._check_whole(packed.summary)
         self._begin_to_send(packed.summary)
-        was_there = await self._put_whole(packed.content, packed.md5)
-        return Sent(facts=replace(packed.summary, md5=packed.md5.hex()), was_there=was_there)
+        was_there, beside = await self._with_beside(
+            self._put_whole(packed.content, packed.md5), packed.manifest, index=None
+        )
+        return beside.sent(replace(packed.summary, md5=packed.md5.hex()), was_there=was_there)
 
     async def _send_whole(self, archive: ArchiveStream, part: Part) -> Sent:
         self._check_size(part.content)
         self._check_whole(archive.summary)
         self._begin_to_send(archive.summary)
         md5 = await part.md5()
-        facts = replace(archive.summary, md5=md5.hex())
-        if archive.index is None:
-            return Sent(facts=facts, was_there=await self._put_whole(part.content, md5))
-        was_there, (size, sha256) = await self._with_index(self._put_whole(part.content, md5), archive.index)
-        return Sent(facts=replace(facts, index_bytes=size, index_sha256=sha256), was_there=was_there)
+        was_there, beside = await self._with_beside(self._put_whole(part.content, md5), archive.manifest, archive.index)
+        return beside.sent(replace(archive.summary, md5=md5.hex()), was_there=was_there)
 
     def _begin_to_send(self, whole: PublishedFacts) -> None:
         self.meter.begin(lambda: (whole.raw_bytes, whole.size_bytes), whole.raw_bytes)
@@ -239,10 +243,8 @@ class Upload:
         async with background(measuring=self._measure()):
             await upload.send(first, lost)
         self._check_whole(archive.summary)
-        assert archive.index is not None
-        _, (size, sha256) = await self._with_index(upload.complete(), archive.index)
-        facts = replace(archive.summary, md5=upload.md5, parts=upload.parts, index_bytes=size, index_sha256=sha256)
-        return Sent(facts=facts)
+        _, beside = await self._with_beside(upload.complete(), archive.manifest, archive.index)
+        return beside.sent(replace(archive.summary, md5=upload.md5, parts=upload.parts))
 
     async def _measure(self) -> None:
         """How much there is, once the upload goes on for long: for others that would be as much work again."""
@@ -250,33 +252,46 @@ class Upload:
         with suppress(OSError):
             self.meter.total_bytes = await asyncio.to_thread(content_bytes, self._root)
 
-    async def _with_index(self, archive: Coroutine[Any, Any, T], index: ArchiveIndex) -> tuple[T, tuple[int, str]]:
-        """Do what makes the archive an object, and send its index meanwhile. What came of both."""
+    async def _with_beside(
+        self, archive: Coroutine[Any, Any, T], manifest: ContentManifest, index: ArchiveIndex | None
+    ) -> tuple[T, "_SentBeside"]:
+        """Do what makes the archive an object, and send meanwhile what lies beside it. What came of all."""
         try:
             async with asyncio.TaskGroup() as group:
                 made = group.create_task(archive, name="archive")
-                sent = group.create_task(self._put_index(index), name="index")
+                manifest_sent = group.create_task(self._put_manifest(manifest), name="manifest")
+                index_sent = group.create_task(self._put_index(index), name="index") if index is not None else None
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None  # one reason is enough
-        return made.result(), sent.result()
+        sent = _SentBeside(
+            manifest if manifest_sent.result() else None,
+            index if index_sent is not None and index_sent.result() else None,
+        )
+        return made.result(), sent
 
-    async def _put_index(self, index: ArchiveIndex) -> tuple[int, str]:
-        """Its size and digest. A result without an index is better than none, so a refusal only means that."""
-        if index.problem is not None:
-            return self._without_index(f"the disk of the node would not take it: {index.problem.strerror}")
+    async def _put_index(self, index: ArchiveIndex) -> bool:
+        return await self._put_beside("index", index, self._grants.index)
+
+    async def _put_manifest(self, manifest: ContentManifest) -> bool:
+        if manifest.size_bytes > MAX_MANIFEST_BYTES:
+            return self._without("manifest", f"it has more than {format_bytes(MAX_MANIFEST_BYTES)}")
+        return await self._put_beside("manifest", manifest, self._grants.beside(Beside.MANIFEST))
+
+    async def _put_beside(self, what: str, lines: LineFile, urls: Urls) -> bool:
+        """Whether it is there. A result without it is better than none, so a refusal only means that."""
+        if lines.problem is not None:
+            return self._without(what, f"the disk of the node would not take it: {lines.problem.strerror}")
         try:
-            with index.content() as content:
-                answer = await self._deliver(content, index.md5, self._grants.index)
+            with lines.content() as content:
+                answer = await self._deliver(content, lines.md5, urls)
         except GrantRefused as refusal:
-            return self._without_index(refusal.message)
-        if isinstance(answer, Stored):
-            return index.size_bytes, index.sha256
-        return self._without_index(f"S3 answered {answer}")
+            return self._without(what, refusal.message)
+        return isinstance(answer, Stored) or self._without(what, f"S3 answered {answer}")
 
-    def _without_index(self, why: str) -> tuple[int, str]:
-        told = "Execution %s has no index: %s"
-        _log.warning(told, self._execution_id, why, extra=about(execution=self._execution_id))
-        return 0, ""
+    def _without(self, what: str, why: str) -> bool:
+        told = "Execution %s has no %s: %s"
+        _log.warning(told, self._execution_id, what, why, extra=about(execution=self._execution_id))
+        return False
 
     async def _deliver_metered(self, content: Content, md5: bytes, urls: Urls) -> Stored | S3Failure:
         return await self._deliver(content, md5, urls, self.meter)
@@ -297,3 +312,21 @@ class Upload:
             first_pause_seconds=shared.first_pause_seconds,
         )
         return await delivery.run()
+
+
+@dataclass(frozen=True)
+class _SentBeside:
+    """What lies beside the archive; None is what does not."""
+
+    manifest: ContentManifest | None
+    index: ArchiveIndex | None
+
+    def sent(self, facts: PublishedFacts, *, was_there: bool = False) -> Sent:
+        """The archive of these facts with them."""
+        md5 = ""
+        if self.manifest is not None:
+            facts = replace(facts, manifest_bytes=self.manifest.size_bytes, manifest_sha256=self.manifest.sha256)
+            md5 = self.manifest.md5.hex()
+        if self.index is not None:
+            facts = replace(facts, index_bytes=self.index.size_bytes, index_sha256=self.index.sha256)
+        return Sent(facts=facts, was_there=was_there, manifest_md5=md5)

@@ -27,6 +27,7 @@ from shared.jobs.states import ExecutionState, FailureReason
 from shared.messaging.transport import MAX_PAYLOAD_BYTES, Connection
 from shared.protocol import messages, subjects
 from shared.protocol.messages import (
+    SENDS_MANIFESTS,
     Accepted,
     Assignment,
     Assignments,
@@ -37,7 +38,8 @@ from shared.protocol.messages import (
     Register,
     Rejected,
 )
-from shared.protocol.objects import is_plain
+from shared.protocol.objects import Beside, is_plain
+from shared.protocol.signed_url import SignedUrl
 from shared.runtime.aio import begin, pipelined
 from shared.runtime.backoff import Backoff
 from shared.runtime.log_lines import about
@@ -206,8 +208,11 @@ class Offers:
 
     async def _told_of(self, made: list[tuple[ExecutionRecord, Assignment]]) -> None:
         """Have the URLs in these written to the audit log before they leave. Raises AuditUnwritable."""
-        signed = [(record, each.archive) for record, each in made if each.archive is not None]
-        await self._audit.record(*(self._grants.signed_archive(record, url) for record, url in signed))
+        grants = self._grants
+        signed = [grants.signed_archive(record, each.archive) for record, each in made if each.archive is not None]
+        for record, each in made:
+            signed += [grants.signed_beside(record, Beside(what), url) for what, url in each.beside.items()]
+        await self._audit.record(*signed)
 
     async def _answered(self, node: NodeId, payload: bytes, count: int) -> tuple[OrderAnswer, ...]:
         """An answer for each offer. Raises MessagingUnavailable, UnknownMessage."""
@@ -266,7 +271,15 @@ class Offers:
             traceparent=self._traces.traceparent(record),
             secrets=self._sealed(record, job),
             is_plain=record.location is not None and is_plain(record.location.key),
+            beside=await self._beside(record),
         )
+
+    async def _beside(self, record: ExecutionRecord) -> dict[str, SignedUrl]:
+        """Of a result that is one archive, from a node that makes what lies beside it."""
+        location, node = record.location, self._model.nodes.get(record.node_id)
+        if location is None or is_plain(location.key) or node is None or SENDS_MANIFESTS not in node.info.abilities:
+            return {}
+        return {Beside.MANIFEST: await self._grants.beside(location, Beside.MANIFEST)}
 
     def _sealed(self, record: ExecutionRecord, job: Job) -> bytes:
         try:

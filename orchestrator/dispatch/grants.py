@@ -6,9 +6,7 @@ and have another begun; three are open at most, so that each is in the record un
 """
 
 import asyncio
-import re
 from collections.abc import Iterator
-from urllib.parse import unquote_to_bytes
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -16,6 +14,7 @@ import msgspec
 from orchestrator.audit.events import AuditEvent
 from orchestrator.audit.recorder import Audit, AuditUnwritable
 from orchestrator.dispatch.abandoned_uploads import AbandonedUploads
+from orchestrator.dispatch.asked_uploads import checked_crc32, may_be_file
 from orchestrator.rules.location import Location
 from orchestrator.rules.records import ExecutionRecord
 from orchestrator.s3.locations import Locations
@@ -30,11 +29,12 @@ from shared.ids import ExecutionId, NodeId
 from shared.protocol.messages import (
     BeginFiles,
     BeginUpload,
+    BesideGiven,
+    BesideRequest,
     CompleteUpload,
     FilesBegun,
     FilesGiven,
     FilesRequest,
-    FileToSend,
     GrantGiven,
     GrantRequest,
     IndexGrantGiven,
@@ -48,10 +48,10 @@ from shared.protocol.messages import (
     UploadLost,
     UploadRequest,
 )
-from shared.protocol.objects import index_key, is_plain, plain_folder
-from shared.protocol.results.content_manifest import MOST_FILES, MOST_PUT_BYTES
+from shared.protocol.objects import Beside, beside_key, index_key, is_plain, plain_folder
+from shared.protocol.results.content_manifest import MOST_FILES
 from shared.protocol.results.file_urls import file_urls
-from shared.protocol.results.object_names import MAX_KEY_BYTES, object_name
+from shared.protocol.results.object_names import MAX_KEY_BYTES
 from shared.protocol.s3_errors import is_of_keys
 from shared.protocol.signed_url import SignedUrl
 
@@ -61,8 +61,6 @@ MAX_PARTS = 10_000
 MAX_URLS = 64
 """In one answer, which has to fit into a message."""
 MAX_ETAG_CHARACTERS = 100
-_MD5 = re.compile(r"[0-9A-Za-z+/]{22}==")
-_CRC32 = re.compile(r"[0-9A-Za-z+/]{6}==")
 MOST_OPEN = 3
 """How many uploads of one execution may be open: the one that goes on, and others that were given up for lost."""
 TRIES = 8
@@ -121,6 +119,11 @@ class Grants:
         bucket = await self._locations.bucket_of(location)
         return await bucket.sign_put(index_key(location.key), create_only=False)
 
+    async def beside(self, location: Location, what: Beside) -> SignedUrl:
+        """The same of what else lies beside it."""
+        bucket = await self._locations.bucket_of(location)
+        return await bucket.sign_put(beside_key(location.key, what), create_only=False)
+
     async def answer(self, sender: NodeId, request: UploadRequest) -> UploadAnswer:
         """Answer the node that the subject names. Nothing that it says about itself counts."""
         try:
@@ -147,6 +150,9 @@ class Grants:
             case IndexGrantRequest(s3_code=code):
                 await self._vouch(location, code)
                 return IndexGrantGiven(index=await self._index(location))
+            case BesideRequest(beside=what, s3_code=code):
+                await self._vouch(location, code)
+                return BesideGiven(url=await self.beside(location, what))
             case BeginUpload():
                 return await self._begin(record, location, request)
             case PartsRequest():
@@ -166,6 +172,12 @@ class Grants:
         namespace = self._namespace(record)
         return signed_for_node(record, record.location, url, operation="archive", namespace=namespace)
 
+    def signed_beside(self, record: ExecutionRecord, what: Beside, url: SignedUrl) -> AuditEvent:
+        """The same of what lies beside it."""
+        assert record.location is not None
+        namespace, key = self._namespace(record), beside_key(record.location.key, what)
+        return signed_for_node(record, record.location, url, operation=what, namespace=namespace, key=key)
+
     def _signed(
         self, record: ExecutionRecord, location: Location, request: UploadRequest, answer: UploadAnswer
     ) -> Iterator[AuditEvent]:
@@ -176,6 +188,8 @@ class Grants:
             case IndexGrantGiven(index=index):
                 below = index_key(location.key)
                 yield signed_for_node(record, location, index, operation="index", namespace=namespace, key=below)
+            case BesideGiven(url=url) if isinstance(request, BesideRequest):
+                yield self.signed_beside(record, request.beside, url)
             case FilesGiven(signatures=files) as given if isinstance(request, FilesRequest):
                 first = file_urls(request.files[:1], msgspec.structs.replace(given, signatures=files[:1]))[0]
                 yield signed_for_node(
@@ -263,7 +277,7 @@ class Grants:
             raise GrantRefused(f"That files of execution {record.id} come was not told.")
         folder = plain_folder(location.key)
         for file in request.files:
-            if not _may_be_file(folder, file):
+            if not may_be_file(folder, file):
                 raise GrantRefused("A file that is to be sent makes no sense, by its key, size or digest.")
         return await (await self._locations.bucket_of(location)).sign_files(folder, request.files)
 
@@ -311,7 +325,7 @@ class Grants:
             return PartsGiven(parts=await bucket.sign_parts(location.key, record.upload_id, request.first, count))
         if not request.crc32:
             return UploadLost(message="It was begun by a node of a later version, which told checksums.")
-        checksums = dict(enumerate(_checked(request.crc32[:count]), request.first))
+        checksums = dict(enumerate(checked_crc32(request.crc32[:count]), request.first))
         return PartsGiven(parts=await bucket.sign_checked_parts(location.key, record.upload_id, checksums))
 
     async def _complete(self, record: ExecutionRecord, location: Location, request: CompleteUpload) -> UploadAnswer:
@@ -319,7 +333,7 @@ class Grants:
             return UploadLost(message="Another upload has been begun since.")
         if not 1 <= len(request.etags) <= MAX_PARTS or any(len(each) > MAX_ETAG_CHARACTERS for each in request.etags):
             raise GrantRefused("The list of parts makes no sense.")
-        crc32 = _checked(request.crc32) if record.upload_has_checksums else ()
+        crc32 = checked_crc32(request.crc32) if record.upload_has_checksums else ()
         if len(crc32) not in {0, len(request.etags)}:
             raise GrantRefused("The list of checksums makes no sense.")
         # S3 may take minutes, and a node asks again before that: it then finds the upload completed.
@@ -366,24 +380,6 @@ class Grants:
 
 def _files_of(record: ExecutionRecord) -> str:
     return f"files-{record.id}"
-
-
-def _may_be_file(folder: str, file: FileToSend) -> bool:
-    """What becomes a key and headers."""
-    try:
-        is_name = object_name(unquote_to_bytes(file.key)) == file.key
-        key_bytes = len(f"{folder}{file.key}".encode())
-    except ValueError:
-        return False
-    is_digest = _MD5.fullmatch(file.md5) is not None
-    return is_name and is_digest and key_bytes <= MAX_KEY_BYTES and file.size <= MOST_PUT_BYTES
-
-
-def _checked(crc32: tuple[str, ...]) -> tuple[str, ...]:
-    """Each becomes a header. Raises GrantRefused."""
-    if not all(_CRC32.fullmatch(each) for each in crc32):
-        raise GrantRefused("A checksum makes no sense: it is no CRC-32 in base64.")
-    return crc32
 
 
 def entitled(sender: NodeId, execution: ExecutionId, record: ExecutionRecord | None) -> Location:

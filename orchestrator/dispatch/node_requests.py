@@ -33,6 +33,7 @@ from shared.protocol.messages import (
     PROTOCOL,
     BeginFiles,
     BeginUpload,
+    BesideRequest,
     CompleteUpload,
     FilesRequest,
     GrantRequest,
@@ -148,6 +149,7 @@ class NodeRequests:
             case (
                 GrantRequest()
                 | IndexGrantRequest()
+                | BesideRequest()
                 | BeginUpload()
                 | PartsRequest()
                 | CompleteUpload()

@@ -32,8 +32,9 @@ from orchestrator.rules.life_events import (
 )
 from orchestrator.rules.lifecycle import transition
 from orchestrator.rules.records import ExecutionRecord, VerifiedResult, about_execution
+from orchestrator.s3.bucket import Bucket
 from orchestrator.s3.locations import Locations
-from orchestrator.s3.verification import Absent, Verdict, matches
+from orchestrator.s3.verification import Absent, ObjectFacts, Verdict, matches
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
 from orchestrator.storage.record_feed import delivered
@@ -56,7 +57,7 @@ from shared.protocol.messages import (
     TaskEnded,
     UnknownMessage,
 )
-from shared.protocol.objects import is_plain
+from shared.protocol.objects import content_manifest_key, is_plain
 from shared.runtime.aio import pipelined, raising_cancellation
 from shared.runtime.log_lines import about
 
@@ -327,17 +328,7 @@ class ReportIntake:
             return NotVerified()
         begun = time.monotonic()
         bucket, key = await self._locations.bucket_of(record.location), record.location.key
-        facts = await bucket.head(key)
-        for _ in range(ABSENT_TRIES):
-            if not isinstance(facts, Absent):
-                break
-            await asyncio.sleep(ABSENT_SECONDS)
-            facts = await bucket.head(key)
-        if isinstance(facts, Absent):
-            problem = await bucket.problem()
-            if problem is not None:
-                raise StorageUnavailable(f"Whether the result is in the bucket cannot be told: {problem.message}")
-            facts = await bucket.head(key)  # with keys that have just proved right
+        facts = await self._seen(bucket, key)
         if isinstance(facts, Absent):
             return NotVerified()
         verdict = matches(facts, fact.size_bytes, fact.md5)
@@ -346,8 +337,29 @@ class ReportIntake:
         if verdict is Verdict.MISMATCH:
             is_left = bool(record.upload_id) and record.upload_id in record.left_uploads  # by the end of its parts
             return NotVerified(in_the_way=fact.was_there or is_left)
+        if fact.manifest_bytes and not is_plain(key):
+            manifest = await self._seen(bucket, content_manifest_key(key))
+            if isinstance(manifest, Absent) or _is_other(manifest, fact):
+                told = "The manifest of execution %s is not what its node reported."
+                _log.warning(told, record.id, extra=about_execution(record))
+                return NotVerified()
         kept = fact.told() | {"md5": ""}  # S3's own word, which has just been compared with it, is kept instead
         return VerifiedResult(**kept, etag=facts.etag, verify_seconds=round(time.monotonic() - begun, 6))
+
+    async def _seen(self, bucket: Bucket, key: str) -> ObjectFacts | Absent:
+        """Raises StorageUnavailable."""
+        facts = await bucket.head(key)
+        for _ in range(ABSENT_TRIES):
+            if not isinstance(facts, Absent):
+                return facts
+            await asyncio.sleep(ABSENT_SECONDS)
+            facts = await bucket.head(key)
+        if isinstance(facts, Absent):
+            problem = await bucket.problem()
+            if problem is not None:
+                raise StorageUnavailable(f"Whether the result is in the bucket cannot be told: {problem.message}")
+            facts = await bucket.head(key)  # with keys that have just proved right
+        return facts
 
     def _learn(self, record: ExecutionRecord, report: Report) -> None:
         for fact in report.facts:
@@ -358,6 +370,10 @@ class ReportIntake:
 
     def __repr__(self) -> str:
         return f"<ReportIntake, {self.set_aside} set aside>"
+
+
+def _is_other(manifest: ObjectFacts, fact: OutputPublished) -> bool:
+    return matches(manifest, fact.manifest_bytes, fact.manifest_md5) is Verdict.MISMATCH
 
 
 def _later(seconds: float) -> bytes:

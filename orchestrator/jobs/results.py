@@ -20,7 +20,7 @@ from shared.errors import NoResults, NotFound, StorageUnavailable
 from shared.jobs.publisher_params import GZIP, PLAIN
 from shared.jobs.states import ExecutionState
 from shared.protocol import rest
-from shared.protocol.objects import index_key, is_plain
+from shared.protocol.objects import content_manifest_key, index_key, is_plain
 from shared.protocol.published_facts import shown
 from shared.protocol.rest import ResultItem
 
@@ -90,7 +90,7 @@ def results_signed(
             (each.params.execution_id, place(each.params.source_spec.bucket, each.params.source_spec.key))
             for each in items
         ],
-        urls=2 if any(each.params.index_url for each in items) else 1,
+        urls=1 + any(each.params.index_url for each in items) + any(each.params.manifest_url for each in items),
         lifetime_seconds=max((ceil((at - now).total_seconds()) for at in expiries if at is not None), default=0),
     )
 
@@ -158,7 +158,10 @@ async def _item(record: ExecutionRecord, locations: Locations, name: str) -> Res
     index = None
     if record.result.index_bytes > 0:
         index = await bucket.sign_get(index_key(key), saved_as=name + saved_names.INDEX)
-    lifetime = min(each.lifetime_seconds for each in (url, index) if each is not None)
+    manifest = None
+    if record.result.manifest_bytes > 0:
+        manifest = await bucket.sign_get(content_manifest_key(key), saved_as=name + saved_names.MANIFEST)
+    lifetime = min(each.lifetime_seconds for each in (url, index, manifest) if each is not None)
     return ResultItem(
         type=rest.RESULT_TYPE,
         params=rest.ResultParams(
@@ -171,6 +174,7 @@ async def _item(record: ExecutionRecord, locations: Locations, name: str) -> Res
             etag=record.result.etag,
             **shown(record.result, rest.ResultParams),
             index_url=index.url if index is not None else "",
+            manifest_url=manifest.url if manifest is not None else "",
             exit_code=record.output.exit_code if record.output else 0,
             encoding=PLAIN if is_plain(key) else GZIP,
         ),

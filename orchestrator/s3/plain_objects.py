@@ -14,7 +14,7 @@ from orchestrator.s3.multipart import S3_CODE
 from orchestrator.s3.verification import Absent, ObjectFacts, Verdict, matches
 from shared.errors import Damaged, StorageUnavailable
 from shared.extraction.manifest_reading import manifest_entries
-from shared.protocol.objects import index_key, is_plain, plain_folder, record_key
+from shared.protocol.objects import content_manifest_key, index_key, is_plain, plain_folder, record_key
 from shared.protocol.published_facts import PublishedFacts
 from shared.protocol.results.content_manifest import MAX_MANIFEST_BYTES, MOST_ENTRIES, MOST_EVER, ManifestFile
 from shared.protocol.results.object_names import object_name
@@ -35,7 +35,7 @@ async def what_differs(bucket: Bucket, key: str, manifest: bytes, told: Publishe
     """
     folder = plain_folder(key)
     try:
-        missing, entries, content_bytes = await asyncio.to_thread(_expected, manifest, folder)
+        missing, entries, content_bytes = await asyncio.to_thread(_expected, manifest, folder, told.content_digest)
     except (Damaged, ValueError) as error:
         return f"its manifest cannot be used ({error})"
     if (entries, content_bytes) != (told.entries, told.raw_bytes):
@@ -52,11 +52,11 @@ async def what_differs(bucket: Bucket, key: str, manifest: bytes, told: Publishe
     return ""
 
 
-def _expected(manifest: bytes, folder: str) -> tuple[_Expected, int, int]:
+def _expected(manifest: bytes, folder: str, content_digest: str = "") -> tuple[_Expected, int, int]:
     """With the number of all entries, and the bytes of the files. Raises Damaged, and ValueError for a wrong name."""
     found: _Expected = {}
     entries = files = content_bytes = 0
-    for entry in manifest_entries(io.BytesIO(manifest)):
+    for entry in manifest_entries(io.BytesIO(manifest), content_digest):
         entries += 1
         if entries > MOST_ENTRIES:  # a few bytes can be as many as anybody likes once they are decompressed
             raise ValueError("it has too many entries")
@@ -111,6 +111,7 @@ async def delete_result(bucket: Bucket, key: str) -> None:
         await delete_plain(bucket, key)
         return
     await bucket.delete(index_key(key))
+    await bucket.delete(content_manifest_key(key))
     await bucket.delete(key)
 
 

@@ -48,10 +48,11 @@ _MEMBER_KINDS: dict[type[ManifestEntry], MemberKind] = {
 }
 
 
-def manifest_entries(source: IO[bytes]) -> Iterator[ManifestEntry]:
+def manifest_entries(source: IO[bytes], content_digest: str = "") -> Iterator[ManifestEntry]:
     """The entries of a compressed manifest in its order; one line is in memory at a time.
 
-    Raises ManifestDamaged; where it does, what has been given before is worth nothing.
+    `content_digest` is that of the content which it has to be of, where that is known. Raises ManifestDamaged;
+    where it does, what has been given before is worth nothing.
     """
     digest, entries, content_bytes, unknown = ContentDigest(), 0, 0, 0
     has_begun = has_ended = False
@@ -76,6 +77,8 @@ def manifest_entries(source: IO[bytes]) -> Iterator[ManifestEntry]:
             case ManifestEnd():
                 if (known.entries, known.bytes, known.digest) != (entries, content_bytes, digest.hexdigest()):
                     raise ManifestDamaged("what it counts at its end is not what it has")
+                if content_digest not in {"", known.digest}:
+                    raise ManifestDamaged("it is that of another content")
                 has_ended = True
             case _:
                 entries += 1

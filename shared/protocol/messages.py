@@ -2,9 +2,9 @@
 
 Orders go to a node by request and reply: `Assignments`, `CancelExecution`, `HandBack`, `Receipt`, `Register`,
 `ReadOutput`. A node asks with a request: `Registration`, and for an upload `GrantRequest`, `IndexGrantRequest`,
-`BeginUpload`, `PartsRequest`, `CompleteUpload`; for inputs `InputsRequest` (shared/protocol/nodes/inputs.py). It
-tells facts in a `Report`, which a stream keeps until the orchestrator has dealt with it, and shows that it lives by a
-`Heartbeat`.
+`BesideRequest`, `BeginUpload`, `PartsRequest`, `CompleteUpload`; for inputs `InputsRequest`
+(shared/protocol/nodes/inputs.py). It tells facts in a `Report`, which a stream keeps until the orchestrator has dealt
+with it, and shows that it lives by a `Heartbeat`.
 
 Evolution is additive: a new field has a default. What a program does not know is a named outcome, never a crash:
 `decode` raises `UnknownMessage`, which the receiver counts and sets aside.
@@ -23,6 +23,7 @@ from shared.protocol.nodes.engine_parameters import ToldEngines
 from shared.protocol.nodes.gpus import ToldGpus
 from shared.protocol.nodes.inputs import HeldInputs, InputsGiven, InputsRequest
 from shared.protocol.nodes.message import Message
+from shared.protocol.objects import Beside
 from shared.protocol.published_facts import Count, PublishedFacts
 from shared.protocol.signed_url import SignedUrl
 
@@ -40,6 +41,9 @@ PUBLISHES_PLAIN = "publishes-plain"
 
 RUNS_REPRODUCIBLY = "runs-reproducibly"
 """The ability to give a task the same surroundings as on any other node, where the job says `Reproducible: true`."""
+
+SENDS_MANIFESTS = "sends-manifests"
+"""The ability to tell of each result the digest of its content, and to send the manifest of that beside an archive."""
 
 MAX_RUN_OUTPUT_BYTES = 2048
 """How much of stdout and of stderr travels in a report, beside the whole of it in the result."""
@@ -75,7 +79,8 @@ class Assignment(Message, frozen=True, kw_only=True, tag="Assignment"):
     `secrets` is a SecretsGiven, sealed to the key of this node; empty where the task asks for none.
     `execution_timeout_seconds` 0 means none. `archive` is the right to PUT the result, absent where the job has no
     publisher. `traceparent` is the execution's place in the trace of its job, empty where nobody traces. Where the
-    result `is_plain`, it is an object for each file, and `archive` is the right to PUT their manifest.
+    result `is_plain`, it is an object for each file, and `archive` is the right to PUT their manifest. `beside` are the
+    rights to PUT what lies beside the archive, each by the name of a Beside.
     """
 
     execution_id: ExecutionId
@@ -94,6 +99,7 @@ class Assignment(Message, frozen=True, kw_only=True, tag="Assignment"):
     traceparent: str = ""
     secrets: bytes = b""
     is_plain: bool = False
+    beside: dict[str, SignedUrl] = msgspec.field(default_factory=dict)
 
 
 class SecretsGiven(msgspec.Struct, frozen=True, kw_only=True):
@@ -264,6 +270,14 @@ class IndexGrantRequest(Message, frozen=True, kw_only=True, tag="IndexGrantReque
     s3_code: str = ""
 
 
+class BesideRequest(Message, frozen=True, kw_only=True, tag="BesideRequest"):
+    """A URL to PUT what lies beside this execution's archive. `s3_code` as in GrantRequest."""
+
+    execution_id: ExecutionId
+    beside: Beside
+    s3_code: str = ""
+
+
 class BeginUpload(Message, frozen=True, kw_only=True, tag="BeginUpload"):
     """Send the archive in parts. What was begun before goes on, unless it is `lost`: S3 no longer knows that upload.
 
@@ -332,7 +346,14 @@ class StoreRequest(Message, frozen=True, kw_only=True, tag="StoreRequest"):
 
 
 UploadRequest = (
-    GrantRequest | IndexGrantRequest | BeginUpload | PartsRequest | CompleteUpload | BeginFiles | FilesRequest
+    GrantRequest
+    | IndexGrantRequest
+    | BesideRequest
+    | BeginUpload
+    | PartsRequest
+    | CompleteUpload
+    | BeginFiles
+    | FilesRequest
 )
 NodeRequest = Registration | UploadRequest | InputsRequest | StoreRequest
 
@@ -349,6 +370,10 @@ class GrantGiven(Message, frozen=True, kw_only=True, tag="GrantGiven"):
 
 class IndexGrantGiven(Message, frozen=True, kw_only=True, tag="IndexGrantGiven"):
     index: SignedUrl
+
+
+class BesideGiven(Message, frozen=True, kw_only=True, tag="BesideGiven"):
+    url: SignedUrl
 
 
 class UploadBegun(Message, frozen=True, kw_only=True, tag="UploadBegun"):
@@ -413,6 +438,7 @@ class RequestRefused(Message, frozen=True, kw_only=True, tag="RequestRefused"):
 UploadAnswer = (
     GrantGiven
     | IndexGrantGiven
+    | BesideGiven
     | UploadBegun
     | PartsGiven
     | UploadCompleted
@@ -470,6 +496,8 @@ class OutputPublished(PublishedFacts, Message, frozen=True, kw_only=True, tag="O
     entries: Count
     raw_bytes: Count
     was_there: bool = False
+    manifest_md5: str = ""
+    """In hexadecimal, as S3 makes its ETag of it."""
     age_seconds: float = 0.0
 
 

@@ -5,6 +5,7 @@ own, which no job's id can be the name of, so that a policy can open one and not
 """
 
 from collections.abc import Iterator
+from enum import StrEnum
 
 from shared.ids import ExecutionId, JobId
 from shared.jobs.namespaces import DEFAULT_NAMESPACE
@@ -68,6 +69,29 @@ def index_key(archive_key: str) -> str:
     return f"{archive_key.removesuffix(_ARCHIVE)}{_INDEX}"
 
 
+_CONTENT = ".content.json.gz"
+
+
+class Beside(StrEnum):
+    """What a node sends beside an archive by a right of its own."""
+
+    MANIFEST = "manifest"
+
+
+def beside_key(result_key: str, beside: Beside) -> str:
+    match beside:
+        case Beside.MANIFEST:
+            return content_manifest_key(result_key)
+
+
+def content_manifest_key(result_key: str) -> str:
+    """`<executionID>.content.json.gz`, beside the archive of this key: the manifest of its content.
+
+    A plain result is known by its manifest, so that the key is the same.
+    """
+    return result_key if is_plain(result_key) else f"{result_key.removesuffix(_ARCHIVE)}{_CONTENT}"
+
+
 _RECORD = ".result.json"
 _PLAIN_RECORD = ".manifest.result.json"
 
@@ -90,7 +114,7 @@ def is_record_key(key: str, root: str) -> bool:
 
 def archive_of(key: str) -> str:
     """The key of the archive or manifest beside which an object is, or that it is; any other key as it is."""
-    for ending, of in ((_INDEX, _ARCHIVE), (_PLAIN_RECORD, _MANIFEST), (_RECORD, _ARCHIVE)):
+    for ending, of in ((_INDEX, _ARCHIVE), (_CONTENT, _ARCHIVE), (_PLAIN_RECORD, _MANIFEST), (_RECORD, _ARCHIVE)):
         if key.endswith(ending):
             return f"{key.removesuffix(ending)}{of}"
     return key

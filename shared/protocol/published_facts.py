@@ -48,6 +48,11 @@ class PublishedFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     index_sha256: str = ""
     left_out_count: Count = 0
     """Entries whose content is not in the archive as the task wrote it: the result is not whole."""
+    content_digest: str = ""
+    """Of the content alone (shared/protocol/results/content_manifest.py); empty where an earlier node told none."""
+    manifest_bytes: Count = 0
+    """Of the manifest beside an archive; 0 where there is none, and of a plain result, which is known by its own."""
+    manifest_sha256: str = ""
 
     def told(self) -> dict[str, Any]:
         """These facts by their names, for a Struct that has them among its fields, and no longer than they may be."""
@@ -81,6 +86,8 @@ class PublishedParams(msgspec.Struct, frozen=True, rename="pascal"):
     parts: int = 1
     retries: int = 0
     renewals: int = 0
+    content_digest: str = ""
+    """Of what is in the result alone, without times: two runs that made the same have the same one."""
 
     @classmethod
     def of(
@@ -107,7 +114,12 @@ def shown(facts: PublishedFacts, shape: type[msgspec.Struct]) -> dict[str, Any]:
     return dict(zip(names, values(facts), strict=True))
 
 
-_SHOWN_AS = {"size_bytes": "size", "raw_bytes": "raw_size", "index_bytes": "index_size"}
+_SHOWN_AS = {
+    "size_bytes": "size",
+    "raw_bytes": "raw_size",
+    "index_bytes": "index_size",
+    "manifest_bytes": "manifest_size",
+}
 
 
 @cache

@@ -379,6 +379,12 @@ class ResultParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     index_sha256: str = field(name="IndexSHA256", default="")
     left_out_count: int = 0
     """Entries whose content is not in the result as the task wrote it: the result is not whole."""
+    content_digest: str = ""
+    """Of what is in the result alone, without times: two runs that made the same have the same one."""
+    manifest_url: str = field(name="ManifestURL", default="")
+    """A signed GET of the manifest beside an archive (shared/protocol/results/content_manifest.py); empty without."""
+    manifest_size: int = 0
+    manifest_sha256: str = field(name="ManifestSHA256", default="")
     exit_code: int = 0
     encoding: str = GZIP
     """`plain` of a result that is an object for each file. Then URL, size and digest are those of their manifest."""

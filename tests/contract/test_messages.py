@@ -38,6 +38,8 @@ from shared.protocol.messages import (
     AssignmentsAnswered,
     BeginFiles,
     BeginUpload,
+    BesideGiven,
+    BesideRequest,
     CancelExecution,
     CompleteUpload,
     ContainerEngine,
@@ -89,6 +91,7 @@ from shared.protocol.messages import (
 from shared.protocol.nodes.engine_parameters import ToldParameter
 from shared.protocol.nodes.inputs import InputFile, InputIndex, InputList, InputsGiven, InputsRequest
 from shared.protocol.nodes.message import Message
+from shared.protocol.objects import Beside
 from shared.protocol.signed_url import SignedUrl
 
 EXECUTION, JOB, NODE = ExecutionId("e-1"), JobId("j-1"), NodeId("n-1")
@@ -640,6 +643,57 @@ GOLDEN: list[tuple[Message, str]] = [
         (
             '{"type":"PartsGiven","parts":[{"method":"PUT","url":"https://s3.example.com/b/k?X-Amz-Signature=0",'
             '"headers":{"if-none-match":"*"},"lifetime_seconds":3600}]}'
+        ),
+    ),
+    (
+        Assignment(
+            execution_id=EXECUTION,
+            job_id=JOB,
+            job_name="a-job",
+            job_type="batch",
+            namespace="default",
+            job_version=1,
+            task=Task(name="main", engine=SpecConfig(type="noop")),
+            resources=Capacity(),
+            beside={"manifest": SIGNED},
+        ),
+        (
+            '{"type":"Assignment","execution_id":"e-1","job_id":"j-1","job_name":"a-job","job_type":"batch",'
+            '"namespace":"default","job_version":1,"task":{"Name":"main","Engine":{"Type":"noop"},"Publisher":{}},'
+            '"resources":{},"beside":{"manifest":{"method":"PUT","url":"https://s3.example.com/b/k?X-Amz-Signature=0",'
+            '"headers":{"if-none-match":"*"},"lifetime_seconds":3600}}}'
+        ),
+    ),
+    (
+        BesideRequest(execution_id=EXECUTION, beside=Beside.MANIFEST),
+        '{"type":"BesideRequest","execution_id":"e-1","beside":"manifest"}',
+    ),
+    (
+        BesideRequest(execution_id=EXECUTION, beside=Beside.MANIFEST, s3_code="ExpiredToken"),
+        '{"type":"BesideRequest","execution_id":"e-1","beside":"manifest","s3_code":"ExpiredToken"}',
+    ),
+    (
+        BesideGiven(url=SIGNED),
+        (
+            '{"type":"BesideGiven","url":{"method":"PUT","url":"https://s3.example.com/b/k?X-Amz-Signature=0",'
+            '"headers":{"if-none-match":"*"},"lifetime_seconds":3600}}'
+        ),
+    ),
+    (
+        OutputPublished(
+            size_bytes=1,
+            md5="m",
+            sha256="s",
+            entries=2,
+            raw_bytes=3,
+            content_digest="d",
+            manifest_bytes=4,
+            manifest_sha256="n",
+            manifest_md5="m-3",
+        ),
+        (
+            '{"type":"OutputPublished","size_bytes":1,"md5":"m","sha256":"s","entries":2,"raw_bytes":3,'
+            '"content_digest":"d","manifest_bytes":4,"manifest_sha256":"n","manifest_md5":"m-3"}'
         ),
     ),
     (UploadCompleted(), '{"type":"UploadCompleted"}'),

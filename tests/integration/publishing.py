@@ -41,8 +41,8 @@ from shared.messaging.transport import Connection
 from shared.protocol import messages, subjects
 from shared.protocol.messages import GrantRequest, NodeRequestAnswer, RequestRefused, UploadRequest
 from shared.protocol.nodes.inputs import InputsRequest
-from shared.protocol.objects import index_key
-from shared.protocol.signed_url import Grant
+from shared.protocol.objects import Beside, content_manifest_key, index_key
+from shared.protocol.signed_url import Grant, SignedUrl
 from shared.runtime.aio import background
 from tests.audit_logs import audit_in
 from tests.builders import new_execution, new_job, new_job_record, new_task
@@ -122,6 +122,8 @@ class Publishing:
         self.understood: Callable[[UploadRequest], UploadRequest] = lambda request: request
         """As an orchestrator of another version understands it."""
         self.told: list[str] = []
+        self.beside: dict[str, SignedUrl] = {}
+        """As it comes with the assignment."""
         job = JobId(f"j-{uuid.uuid4().hex[:8]}")
         key = execution_key(job, 1, 0, 0)
         self.key = subjects.execution_record(key)
@@ -178,6 +180,7 @@ class Publishing:
 
     def upload(self, first: Grant | None = None, **more: Any) -> Upload:
         grants = ExecutionGrants(self.execution, self.ask, first)
+        grants.offer_beside(self.beside)
         told = self.told.append
         kind = PlainUpload if self.is_plain else Upload
         return kind(self.execution, self.root, self.scratch, grants, self.uploading, on_waiting=told, **more)
@@ -185,6 +188,7 @@ class Publishing:
     async def first_grant(self) -> Grant:
         """As it comes with the assignment."""
         assert self.record.location is not None
+        self.beside = {Beside.MANIFEST: await self.desk.beside(self.record.location, Beside.MANIFEST)}
         return Grant(await self.desk.archive(self.record.location))
 
     async def publish(self, **more: Any) -> tuple[Upload, Sent | NotSent]:
@@ -211,6 +215,11 @@ class Publishing:
         if end.facts.index_bytes:
             index = await asyncio.to_thread(self.stored, index_key(self.object_key))
             assert (len(index), hashlib.sha256(index).hexdigest()) == (end.facts.index_bytes, end.facts.index_sha256)
+        assert end.facts.content_digest
+        if end.facts.manifest_bytes:
+            manifest = await asyncio.to_thread(self.stored, content_manifest_key(self.object_key))
+            told = (end.facts.manifest_bytes, end.facts.manifest_sha256)
+            assert (len(manifest), hashlib.sha256(manifest).hexdigest()) == told
 
     # ---- behind the scenes ------------------------------------------------------------------------------------------
 

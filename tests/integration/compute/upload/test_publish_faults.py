@@ -261,7 +261,7 @@ async def test_keys_that_were_exchanged_are_read_again_when_s3_does_not_know_the
         keys[:] = [Keys("AKGONE", "gone"), s3_server.orchestrator]
         made.bucket.credentials.invalidate()
         upload, _ = await made.published()
-        assert upload.trouble.renewals == 1
+        assert upload.trouble.renewals == 2, "its manifest's too"
         assert [seen.status for seen in made.s3.of(Kind.ARCHIVE)] == [403, 200]
 
 
@@ -499,6 +499,14 @@ async def test_a_result_whose_index_is_refused_is_published_without_one(large: P
     large.s3.plan(Kind.INDEX, *[DENIED] * (MAX_ASKED + 1))
     _, end = await large.published()
     assert (end.facts.index_bytes, end.facts.index_sha256) == (0, "")
+
+
+@pytest.mark.parametrize("fault", [INTERNAL, CUT_AT_ONCE, LOSE_ANSWER, EXPIRED], ids=name)
+async def test_a_manifest_is_sent_again(small: Publishing, fault: Fault) -> None:
+    small.s3.plan(Kind.MANIFEST, fault, PASS)
+    _, end = await small.published()
+    assert end.facts.manifest_bytes > 0
+    assert len(small.s3.of(Kind.MANIFEST)) == 2
 
 
 # ---- what never changes -----------------------------------------------------------------------------------------

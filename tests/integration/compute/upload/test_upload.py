@@ -29,9 +29,12 @@ from compute.upload.put import upload_session
 from compute.upload.shared_limits import SharedLimits
 from compute.upload.upload import NotSent, Sent, Upload
 from shared.errors import NotReady
+from shared.extraction.manifest_reading import manifest_entries
 from shared.ids import ExecutionId
 from shared.jobs.states import FailureReason
 from shared.protocol.messages import (
+    BesideGiven,
+    BesideRequest,
     GrantGiven,
     GrantRequest,
     IndexGrantGiven,
@@ -39,6 +42,7 @@ from shared.protocol.messages import (
     RequestRefused,
     UploadRequest,
 )
+from shared.protocol.objects import Beside
 from shared.protocol.signed_url import Grant, SignedUrl
 from tests.waiting import eventually
 
@@ -52,13 +56,15 @@ Answer = web.Response | None
 class PlayedS3:
     """Answers one PUT after the other as it is told, and then 200. None is a connection that is cut.
 
-    PUTs of an index are answered by themselves.
+    PUTs of an index or a manifest are answered by themselves.
     """
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
         self.index_answer = web.Response()
         self.index = b""
+        self.manifest_answer = web.Response()
+        self.manifest = b""
         self.bodies: list[bytes] = []
         self.requests: list[web.BaseRequest] = []
         self.url = ""
@@ -67,6 +73,9 @@ class PlayedS3:
         if request.path.endswith("index.json.gz"):
             self.index = await request.content.read()
             return self.index_answer
+        if request.path.endswith("content.json.gz"):
+            self.manifest = await request.content.read()
+            return self.manifest_answer
         self.requests.append(request)
         answer = self.answers.pop(0) if self.answers else web.Response()
         if answer is None:
@@ -97,6 +106,11 @@ class Orchestrator:
         headers = {"If-None-Match": "*", "x-amz-meta-made-by": "a test"}
         return Grant(SignedUrl(method="PUT", url=url, headers=headers, lifetime_seconds=self.lifetime_seconds))
 
+    @property
+    def manifest_url(self) -> SignedUrl:
+        url = f"{self.base}/bucket/key.content.json.gz?{SIGNATURE}"
+        return SignedUrl(method="PUT", url=url, lifetime_seconds=3600)
+
     async def ask(self, request: UploadRequest) -> NodeRequestAnswer:
         if self.failures:
             failure = self.failures.pop(0)
@@ -106,6 +120,8 @@ class Orchestrator:
         match request:
             case GrantRequest():
                 return GrantGiven(archive=self.grant().url)
+            case BesideRequest():
+                return BesideGiven(url=self.manifest_url)
             case _:
                 return IndexGrantGiven(index=self.grant("key.index.json.gz").url)
 
@@ -145,6 +161,7 @@ class Bench:
     def __init__(self, result: Path, uploading: SharedLimits, orchestrator: Orchestrator, **more: Any) -> None:
         self.orchestrator = orchestrator
         self.grants = ExecutionGrants(EXECUTION, orchestrator.ask, orchestrator.grant())
+        self.grants.offer_beside({Beside.MANIFEST: orchestrator.manifest_url})
         self.told: list[str] = []
         self.upload = Upload(
             EXECUTION, result, result.parent, self.grants, uploading, on_waiting=self.told.append, **more
@@ -330,6 +347,8 @@ async def test_a_stalled_upload_is_given_up_and_tried_again(
     stalled = asyncio.Event()
 
     async def stall_once(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path.endswith("content.json.gz"):
+            return web.Response()
         seen.append(request.query["version"])
         if len(seen) == 1:
             await stalled.wait()
@@ -450,6 +469,41 @@ async def test_a_result_for_whose_index_there_is_no_url_is_published_without_one
         end = await Bench(result, uploading, Orchestrator(base, refusal)).run()
     assert isinstance(end, Sent)
     assert (end.facts.index_bytes, s3.index) == (0, b"")
+
+
+async def test_the_manifest_goes_beside_an_archive_of_any_size(result: Path, uploading: SharedLimits) -> None:
+    s3, bench, end = await attempt(result, uploading)
+    assert isinstance(end, Sent)
+    facts, told = end.facts, s3.manifest
+    assert (facts.manifest_bytes, facts.manifest_sha256) == (len(told), hashlib.sha256(told).hexdigest())
+    assert end.manifest_md5 == hashlib.md5(told).hexdigest()
+    assert {each.name for each in manifest_entries(io.BytesIO(told), facts.content_digest)} == {
+        b"outputs",
+        b"outputs/data",
+        b"stdout",
+    }
+    assert bench.counts == (0, 0)
+
+
+async def test_a_result_whose_manifest_is_refused_is_published_without_one(
+    result: Path, uploading: SharedLimits
+) -> None:
+    s3 = PlayedS3()
+    s3.manifest_answer = error(413, TOO_LARGE)
+    async with serving(s3) as base:
+        end = await Bench(result, uploading, Orchestrator(base)).run()
+    assert isinstance(end, Sent)
+    assert (end.facts.manifest_bytes, end.facts.manifest_sha256, end.manifest_md5) == (0, "", "")
+    assert end.facts.content_digest
+
+
+async def test_a_manifest_that_readers_would_not_take_is_not_sent(
+    result: Path, uploading: SharedLimits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compute.upload.upload.MAX_MANIFEST_BYTES", 10)
+    s3, _, end = await attempt(result, uploading)
+    assert isinstance(end, Sent)
+    assert (end.facts.manifest_bytes, s3.manifest) == (0, b"")
 
 
 class TestTrouble:

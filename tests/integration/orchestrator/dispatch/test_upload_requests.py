@@ -14,7 +14,10 @@ from yarl import URL
 
 from shared.ids import ExecutionId
 from shared.protocol.messages import (
+    SENDS_MANIFESTS,
     BeginUpload,
+    BesideGiven,
+    BesideRequest,
     CompleteUpload,
     ExecutionFailed,
     ExecutionProgressed,
@@ -33,6 +36,7 @@ from shared.protocol.messages import (
     UploadLost,
     UploadRequest,
 )
+from shared.protocol.objects import Beside
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Running
 from tests.servers import S3Server
@@ -43,6 +47,7 @@ ENDED = TaskEnded(output=RunOutput(), run_seconds=0.1)
 ASKING: list[Callable[[ExecutionId], UploadRequest]] = [
     lambda execution: GrantRequest(execution_id=execution),
     lambda execution: IndexGrantRequest(execution_id=execution),
+    lambda execution: BesideRequest(execution_id=execution, beside=Beside.MANIFEST),
     lambda execution: BeginUpload(execution_id=execution),
     lambda execution: PartsRequest(execution_id=execution, upload_id="u", first=1, count=1),
     lambda execution: CompleteUpload(execution_id=execution, upload_id="u", etags=("0" * 32,)),
@@ -196,6 +201,48 @@ async def test_a_result_in_parts_is_verified_and_its_index_offered(
         assert await answer.read() == b"an index"
     await node.register()
     assert unfinished(running, s3_server) == []
+
+
+@pytest.mark.parametrize("lies", [False, True], ids=["", "another is there"])
+async def test_the_manifest_that_a_node_tells_of_is_looked_at_and_offered(
+    running: Running, node: PlayedNode, *, lies: bool
+) -> None:
+    await node.register(abilities=(SENDS_MANIFESTS,))
+    job = await running.submit()
+    assignment = await node.accept_assignment()
+    execution, archive, manifest = assignment.execution_id, assignment.archive, assignment.beside[Beside.MANIFEST]
+    assert archive is not None
+    assert await running.put(archive, b"an archive") == 200
+    assert await running.put(manifest, b"a manifest") == 200
+    renewed = await node.ask(BesideRequest(execution_id=execution, beside=Beside.MANIFEST))
+    assert isinstance(renewed, BesideGiven)
+    assert await running.put(renewed.url, b"a Manifest" if lies else b"a manifest") == 200
+    published = OutputPublished(
+        size_bytes=10,
+        md5=hashlib.md5(b"an archive").hexdigest(),
+        sha256=hashlib.sha256(b"an archive").hexdigest(),
+        entries=1,
+        raw_bytes=1,
+        content_digest="d" * 64,
+        manifest_bytes=10,
+        manifest_sha256=hashlib.sha256(b"a manifest").hexdigest(),
+        manifest_md5=hashlib.md5(b"a manifest").hexdigest(),
+    )
+    await node.report(execution, ExecutionStarted(), ENDED, published)
+    found = await running.wait_state(job, "Failed" if lies else "Completed")
+    shown = found["Executions"]["Items"][0]["PublishedResult"]
+    assert (shown is None) is lies
+    if shown is not None:
+        assert shown["Params"]["ContentDigest"] == "d" * 64
+        (item,) = (await running.api(f"/jobs/{job}/results"))["Items"]
+        assert item["Params"]["ManifestSHA256"] == published.manifest_sha256
+        async with running.http.get(item["Params"]["ManifestURL"]) as answer:
+            assert await answer.read() == b"a manifest"
+
+
+async def test_a_node_of_an_earlier_version_is_given_no_url_for_a_manifest(running: Running, node: PlayedNode) -> None:
+    await running.submit()
+    assert (await node.accept_assignment()).beside == {}
 
 
 async def test_the_report_of_the_end_is_not_undone_by_the_beginning_of_an_upload(

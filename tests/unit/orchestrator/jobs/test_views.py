@@ -207,6 +207,7 @@ class TestExecution:
                     "Parts": 1,
                     "Retries": 0,
                     "Renewals": 0,
+                    "ContentDigest": "",
                 },
             },
             "RunOutput": {

@@ -5,6 +5,7 @@ import pytest
 from shared.ids import ExecutionId, JobId
 from shared.protocol.objects import (
     archive_of,
+    content_manifest_key,
     is_of_results,
     is_plain,
     is_record_key,
@@ -29,6 +30,12 @@ def test_its_record_is_another_one_than_that_of_an_archive_and_leads_back_to_it(
     assert archive_of(record_key(KEY)) == KEY
     assert archive_of(record_key("j-1/e-1.tar.gz")) == "j-1/e-1.tar.gz"
     assert is_of_results(KEY)
+
+
+def test_the_manifest_of_an_archive_is_told_from_that_of_a_plain_result_and_leads_back_to_it() -> None:
+    below = content_manifest_key("j-1/e-1.tar.gz")
+    assert (below, is_plain(below), archive_of(below)) == ("j-1/e-1.content.json.gz", False, "j-1/e-1.tar.gz")
+    assert content_manifest_key(KEY) == KEY
 
 
 @pytest.mark.parametrize("name", ["a.tar.gz", "x/y.index.json.gz", "b.result.json", "c.manifest.json.gz"])

@@ -14,7 +14,7 @@ from shared.protocol.published_facts import (
 )
 from shared.protocol.rest import ResultParams
 
-FOR_PROGRAMS = {"md5", "index_bytes", "index_sha256"}
+FOR_PROGRAMS = {"md5", "index_bytes", "index_sha256", "manifest_bytes", "manifest_sha256"}
 """What `tarpon job describe` does not show."""
 FACT = OutputPublished(
     size_bytes=1,
@@ -32,6 +32,10 @@ FACT = OutputPublished(
     index_bytes=10,
     index_sha256="e" * 64,
     left_out_count=11,
+    content_digest="d" * 64,
+    manifest_bytes=13,
+    manifest_sha256="c" * 64,
+    manifest_md5="1" * 32,
     was_there=True,
     age_seconds=12.5,
 )
@@ -44,7 +48,7 @@ def test_the_example_has_something_to_tell_in_each_field() -> None:
 def test_the_record_has_all_that_the_report_tells() -> None:
     record = VerifiedResult(**FACT.told(), etag="e")
     assert {name: getattr(record, name) for name in PublishedFacts.__struct_fields__} == {
-        name: value for name, value in asdict(FACT).items() if name not in {"was_there", "age_seconds"}
+        name: value for name, value in asdict(FACT).items() if name not in {"was_there", "manifest_md5", "age_seconds"}
     }
 
 
@@ -68,6 +72,9 @@ def test_whoever_fetches_a_result_is_told_how_to_check_it() -> None:
         "index_size": 10,
         "index_sha256": "e" * 64,
         "left_out_count": 11,
+        "content_digest": "d" * 64,
+        "manifest_size": 13,
+        "manifest_sha256": "c" * 64,
     }
 
 
