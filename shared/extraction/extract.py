@@ -3,12 +3,14 @@
 The archive was made on a machine that ran somebody's task. What of it is refused: shared/extraction/member_placing.py.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 import msgspec
 
+from shared.extraction.content_check import ContentCheck
 from shared.extraction.gunzip import Gunzip
 from shared.extraction.member_placing import MemberPlacing
 from shared.extraction.oddities import Oddities
@@ -36,14 +38,24 @@ class Extraction:
 
     Raises UnsafeArchive where the archive tries what it must not, ArchiveDamaged where it is cut or damaged (also from
     `close()`), CannotExtract where the target cannot take it. What has been written until then stays, and directories
-    may lack their final modes.
+    may lack their final modes. With a `check` of the content `close()` raises DigestMismatch as well.
     """
 
-    def __init__(self, target: Path, *, max_bytes: int, max_entries: int, rules: PlacementRules | None = None) -> None:
+    def __init__(
+        self,
+        target: Path,
+        *,
+        max_bytes: int,
+        max_entries: int,
+        rules: PlacementRules | None = None,
+        check: ContentCheck | None = None,
+    ) -> None:
         self._placement = MemberPlacing(target, max_bytes=max_bytes, max_entries=max_entries, rules=rules)
         self._gunzip = Gunzip()
         self._reader = TarReader()
-        self._placing = PlacingThread(self._place)
+        self._placing = PlacingThread[bytes](self._place)
+        self._check = check
+        self._checking = PlacingThread[list[Member | memoryview]](check.take) if check is not None else None
         self._open = True
 
     def __repr__(self) -> str:
@@ -66,7 +78,11 @@ class Extraction:
 
     def _place(self, tar: bytes) -> None:
         placement = self._placement
-        for event in self._reader.feed(tar):
+        events: Iterable[Member | memoryview] = self._reader.feed(tar)
+        if self._checking is not None:
+            events = list(events)
+            self._checking.give(events)
+        for event in events:
             if isinstance(event, Member):
                 placement.begin(event)
             else:
@@ -79,6 +95,9 @@ class Extraction:
             self._placing.finish()
             self._reader.close()
             self._placement.finish()
+            if self._check is not None and self._checking is not None:
+                self._checking.finish()
+                self._check.finish()
         finally:
             self.abort()
         return self.extracted
@@ -98,6 +117,8 @@ class Extraction:
         """Close all files and leave what was written as it is. May be called again."""
         self._open = False
         self._placing.close()
+        if self._checking is not None:
+            self._checking.close()
         self._placement.abort()
 
 

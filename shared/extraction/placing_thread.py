@@ -3,21 +3,24 @@
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+P = TypeVar("P")
 
 PIECES_AHEAD = 4
 """How many wait to be placed. Each has a MiB at most."""
 
 
-class PlacingThread:
+class PlacingThread(Generic[P]):
     """Gives `place` each piece in its order. What has one piece alone needs no thread, and gets none.
 
     `give` and `finish` raise what `place` has raised, after which it is not called again. Afterwards, and in any case,
     comes `close`.
     """
 
-    def __init__(self, place: Callable[[bytes], None]) -> None:
+    def __init__(self, place: Callable[[P], None]) -> None:
         self._place = place
-        self._first: bytes | None = None
+        self._first: P | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._placing: deque[Future[None]] = deque()
         self._failed = False
@@ -25,7 +28,7 @@ class PlacingThread:
     def __repr__(self) -> str:
         return f"<PlacingThread, {len(self._placing)} pieces ahead>"
 
-    def give(self, piece: bytes) -> None:
+    def give(self, piece: P) -> None:
         if self._thread is None:
             if self._first is None:
                 self._first = piece
@@ -49,10 +52,10 @@ class PlacingThread:
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)
 
-    def _submit(self, thread: ThreadPoolExecutor, piece: bytes) -> None:
+    def _submit(self, thread: ThreadPoolExecutor, piece: P) -> None:
         self._placing.append(thread.submit(self._place_next, piece))
 
-    def _place_next(self, piece: bytes) -> None:
+    def _place_next(self, piece: P) -> None:
         if self._failed:
             return
         try:

@@ -84,7 +84,7 @@ class PlainContents:
         """Each with the SHA-256 of its content, which is empty of what is no file."""
         bounds = announced(self._params)
         self._manifest.seek(0)
-        for number, entry in enumerate(manifest_entries(self._manifest)):
+        for number, entry in enumerate(manifest_entries(self._manifest, self._params.content_digest)):
             member = member_of(entry, number)
             bounds.count(member)
             if (named := plainly_named(member)) is not None:

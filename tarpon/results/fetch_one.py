@@ -10,6 +10,7 @@ import msgspec
 
 from shared.errors import Damaged, DigestMismatch
 from shared.extraction.announced import announced
+from shared.extraction.content_check import ContentCheck
 from shared.extraction.extract import Extracted, Extraction
 from shared.extraction.member_placing import MemberPlacing
 from shared.extraction.oddities import Oddities
@@ -64,8 +65,12 @@ async def fetch_whole(source: Source, target: Path, room: Room) -> Extracted:
     if params.entries:
         await _claim_whole(source, room)
     bounds = announced(params)
+    what = f"the result of execution {params.execution_id}"
+    check = ContentCheck(params.content_digest, what) if params.content_digest else None
     sink = await made_in_thread(
-        lambda: Extraction(target, max_bytes=bounds.max_bytes, max_entries=bounds.max_entries, rules=source.rules),
+        lambda: Extraction(
+            target, max_bytes=bounds.max_bytes, max_entries=bounds.max_entries, rules=source.rules, check=check
+        ),
         Extraction.abort,
     )
     download = archive_download(

@@ -71,12 +71,15 @@ class ContentDigest:
 
     def add(self, entry: ManifestEntry) -> None:
         """Raises ValueError where a name or digest is spelled so that it makes no sense."""
-        kind, size, target, digest = entry.__struct_config__.tag, 0, b"", b""
+        kind, size, target, digest = str(entry.__struct_config__.tag), 0, b"", b""
         if isinstance(entry, ManifestFile):
             size, digest = entry.size, bytes.fromhex(entry.sha256)
         elif isinstance(entry, SymlinkLine | HardLinkLine):
             target = entry.link_target
-        told = (kind, entry.name, entry.mode, size, target, digest)
+        self.add_told((kind, entry.name, entry.mode, size, target, digest))
+
+    def add_told(self, told: tuple[str, bytes, int, int, bytes, bytes]) -> None:
+        """Kind, path, mode, size, target and SHA-256 of an entry. Its kind is the tag of its line."""
         self._sha256.update(_encoder.encode(told))
 
     def hexdigest(self) -> str:
