@@ -25,7 +25,7 @@ from shared.protocol.rest import ResultParams
 from tarpon.archive.plain import GiveUrls, OnBytes, PlainContents, Take
 from tarpon.archive.plain_names import plainly_named
 from tarpon.transfer.byte_ranges import CONNECTIONS, fetch_in_order
-from tarpon.transfer.download import Download, Renew, archive_download, archive_of, in_thread, index_of
+from tarpon.transfer.download import Download, Renew, Spool, archive_download, archive_of, in_thread, index_of
 from tarpon.transfer.stored_object import RangesIgnored, StoredObject
 
 IN_MEMORY_BYTES = 4 << 20
@@ -88,32 +88,16 @@ async def opened(
     try:
         if params.index_url and params.index_size and not with_xattrs:
             index = index_of(session, params, renew=renew)
-            await Download(index, sha256=params.index_sha256).into(_Spool(spool))
+            await Download(index, sha256=params.index_sha256).into(Spool(spool))
             yield _Indexed(spool, archive_of(session, params, renew=renew), params)
         else:
-            await archive_download(session, params, renew=renew).into(_Spool(spool))
+            await archive_download(session, params, renew=renew).into(Spool(spool))
             if give_urls is not None and params.is_plain:
                 yield PlainContents(spool, session, params, give_urls)
             else:
                 yield _Whole(spool, params)
     finally:
         spool.close()
-
-
-class _Spool:
-    """A sink into a file that somebody else closes."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def feed(self, data: bytes) -> None:
-        self._file.write(data)
-
-    def close(self) -> None:
-        self._file.flush()
-
-    def abort(self) -> None:
-        pass
 
 
 class _Indexed:

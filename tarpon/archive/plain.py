@@ -13,14 +13,13 @@ from typing import IO, NamedTuple
 import aiohttp
 
 from shared.errors import Damaged, DigestMismatch
-from shared.extraction.announced import announced
-from shared.extraction.manifest_reading import ManifestDamaged, manifest_entries, member_of
+from shared.extraction.manifest_reading import ManifestDamaged, manifest_entries
 from shared.extraction.tar_reader import Member
 from shared.protocol.rest import ResultParams
 from shared.protocol.results.content_manifest import ManifestFile
 from shared.protocol.results.object_names import object_name
 from shared.runtime.aio import pipelined
-from tarpon.archive.plain_names import plainly_named
+from tarpon.archive.manifest import members_with_digests
 from tarpon.transfer.download import Download, in_thread
 from tarpon.transfer.stored_object import StoredObject
 
@@ -82,13 +81,7 @@ class PlainContents:
 
     def entries_with_digests(self) -> Iterator[tuple[Member, bytes]]:
         """Each with the SHA-256 of its content, which is empty of what is no file."""
-        bounds = announced(self._params)
-        self._manifest.seek(0)
-        for number, entry in enumerate(manifest_entries(self._manifest, self._params.content_digest)):
-            member = member_of(entry, number)
-            bounds.count(member)
-            if (named := plainly_named(member)) is not None:
-                yield named, bytes.fromhex(entry.sha256) if isinstance(entry, ManifestFile) else b""
+        return members_with_digests(self._manifest, self._params)
 
     async def data_bytes(self, files: Sequence[Member] | None) -> int:  # noqa: ARG002  # the protocol's
         return 0

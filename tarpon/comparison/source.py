@@ -10,16 +10,18 @@ from shared.errors import InvalidInput
 from shared.extraction.tar_reader import Member, MemberKind
 from shared.protocol.rest import ResultParams
 from tarpon.archive.contents import Contents, opened, walk
+from tarpon.archive.manifest import members_with_digests
 from tarpon.archive.plain import PlainContents
 from tarpon.comparison.entries import ComparedEntry, of_member
 from tarpon.http.orchestrator_calls import OrchestratorCalls
 from tarpon.results.offered import renewer, url_giver
-from tarpon.transfer.download import in_thread
+from tarpon.transfer.download import Download, Spool, in_thread, manifest_of
 from tarpon.transfer.stored_object import object_session
 
 MOST_WITHOUT_MANIFEST = 100_000
 """Of the files of a result that has none all are read, and their places are in memory meanwhile."""
-DIGESTS_IN_MEMORY_BYTES = 4 << 20
+IN_MEMORY_BYTES = 4 << 20
+"""Of a manifest or of digests; what is more goes to a temporary file."""
 _DIGEST_BYTES = 32
 
 
@@ -54,19 +56,40 @@ async def opened_source(
         opened(session, params, renew=renew, give_urls=give_urls) as contents,
     ):
         if isinstance(contents, PlainContents):
-            yield _WithManifest(contents)
+            yield _Plain(contents)
+        elif params.manifest_url and params.manifest_size:
+            with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as manifest:
+                source = manifest_of(session, params, renew=renew)
+                await Download(source, sha256=params.manifest_sha256).into(Spool(manifest))
+                yield _WithManifest(contents, manifest, params)
         else:
-            with tempfile.SpooledTemporaryFile(DIGESTS_IN_MEMORY_BYTES) as digests:
+            with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as digests:
                 await _digest(contents, digests, params.execution_id)
                 yield _Read(contents, digests)
 
 
 class _WithManifest:
+    """An archive, and the manifest beside it."""
+
+    def __init__(self, contents: Contents, manifest: IO[bytes], params: ResultParams) -> None:
+        self.contents = contents
+        self._manifest = manifest
+        self._params = params
+
+    def __repr__(self) -> str:
+        return f"<_WithManifest {self.contents!r}>"
+
+    def entries(self) -> Iterator[ComparedEntry]:
+        for member, sha256 in members_with_digests(self._manifest, self._params):
+            yield of_member(member, sha256)
+
+
+class _Plain:
     def __init__(self, contents: PlainContents) -> None:
         self.contents = contents
 
     def __repr__(self) -> str:
-        return f"<_WithManifest {self.contents!r}>"
+        return f"<_Plain {self.contents!r}>"
 
     def entries(self) -> Iterator[ComparedEntry]:
         for member, sha256 in self.contents.entries_with_digests():

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Protocol, TypeVar
 
 import aiohttp
 
@@ -118,6 +118,25 @@ class Download:
             raise DigestMismatch(self._source.what, self._sha256, found)
 
 
+class Spool:
+    """A sink into a file that somebody else closes."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def __repr__(self) -> str:
+        return f"<Spool into {self._file!r}>"
+
+    def feed(self, data: bytes) -> None:
+        self._file.write(data)
+
+    def close(self) -> None:
+        self._file.flush()
+
+    def abort(self) -> None:
+        pass
+
+
 def archive_of(session: aiohttp.ClientSession, params: ResultParams, *, renew: Renew) -> StoredObject:
     """The archive of a result. `renew` gives the same result with fresh URLs."""
 
@@ -166,6 +185,21 @@ def index_of(session: aiohttp.ClientSession, params: ResultParams, *, renew: Ren
         params.index_url,
         size_bytes=params.index_size,
         what=f"The index of the result of execution {params.execution_id}",
+        renew=renewed_url,
+    )
+
+
+def manifest_of(session: aiohttp.ClientSession, params: ResultParams, *, renew: Renew) -> StoredObject:
+    """The manifest beside a result's archive, as `index_of`."""
+
+    async def renewed_url() -> str:
+        return (await renew()).manifest_url
+
+    return StoredObject(
+        session,
+        params.manifest_url,
+        size_bytes=params.manifest_size,
+        what=f"The manifest of the result of execution {params.execution_id}",
         renew=renewed_url,
     )
 

@@ -80,6 +80,15 @@ def test_results_are_the_same_however_they_are_stored_and_whenever_they_were_mad
     assert "are the same: 11 paths" in done.stdout
 
 
+def test_what_differs_is_known_without_the_archives(running: Stack) -> None:
+    one, same, other = (ended(running, word) for word in ("one", "one", "other"))
+    for key in [key for key in running.objects() if key.split("/")[1] in {one, same, other}]:
+        running.s3.client().delete_object(Bucket=running.bucket, Key=key)
+    assert "are the same: 11 paths" in running.cli("job", "compare", one, same).stdout
+    told = running.cli("job", "compare", one, other, "--limit", "0", check=False)
+    assert (told.returncode, "differ in 6 of 12 paths" in told.stdout) == (DIFFERENT, True), told.stderr
+
+
 def test_two_executions_of_one_job_are_compared_by_their_ids(running: Stack, first: str) -> None:
     running.cli("job", "rerun", first)
     executions = json.loads(running.cli("job", "executions", first, "--all-job-versions", "--output", "json").stdout)
