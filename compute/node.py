@@ -42,6 +42,7 @@ from shared.protocol.messages import (
     RUNS_REPRODUCIBLY,
     SENDS_MANIFESTS,
     TAKES_SECRETS,
+    WRITES_LOCAL_PATHS,
     NodeInfo,
 )
 from shared.protocol.nodes.engine_parameters import ToldParameter, told_of
@@ -55,6 +56,14 @@ MAX_HOST = 100
 """So much of what its machine is called a node tells."""
 
 CLOSE_SECONDS = 12.0
+ABILITIES = (
+    COPIES_HARD_LINKS,
+    PUBLISHES_PLAIN,
+    RUNS_REPRODUCIBLY,
+    SENDS_MANIFESTS,
+    TAKES_SECRETS,
+    WRITES_LOCAL_PATHS,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -121,7 +130,7 @@ def prepare(config: Config, folder: Path, strays: Strays) -> Node:
         gpus=found.gpus[: offer.capacity.gpu],
         queue_capacity=config.compute.queue_capacity,
         loopback_id=loopback_id(),
-        abilities=(COPIES_HARD_LINKS, PUBLISHES_PLAIN, RUNS_REPRODUCIBLY, SENDS_MANIFESTS, TAKES_SECRETS),
+        abilities=ABILITIES,
     )
     return Node(identity=identity, offer=offer, lasting_info=info, own_inputs=own_inputs, problems=problems)
 

@@ -18,10 +18,11 @@ FOLDER_MODE = 0o555
 
 
 class MountedInput(NamedTuple):
-    """The file or folder that the task sees under `target`, and only reads."""
+    """The file or folder that the task sees under `target`, and only reads unless it `is_writable`."""
 
     target: str
     path: Path
+    is_writable: bool = False
 
 
 def sealed_mode(mode: int) -> int:

@@ -13,7 +13,7 @@ from compute.disk.workspace import Workspace
 from compute.inputs.failures import InputFailed, not_placed
 from compute.inputs.order import InputOrder
 from shared.jobs.engine_params import kind_of
-from shared.jobs.inputs.kinds import is_managed
+from shared.jobs.inputs.kinds import is_managed, is_writable
 from shared.jobs.spec import InputSource
 
 _NAMED_BADLY = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL})
@@ -67,7 +67,8 @@ def make_way(places: Sequence[InputPlace], workspace: Workspace) -> None:
 
 
 def mounted(place: InputPlace, path: Path | None = None) -> MountedInput:
-    return MountedInput(place.target, path or place.path)
+    may_change = place.is_mounted and is_writable(place.source.source)
+    return MountedInput(place.target, path or place.path, is_writable=may_change)
 
 
 @contextmanager

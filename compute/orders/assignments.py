@@ -105,12 +105,11 @@ def refusal(assignment: Assignment, offer: NodeOffer) -> Rejected | None:
 
 
 def _local_path_refused(task: Task, allowed: AllowedPaths) -> str:
-    paths = (
-        read_params(each.source, LocalInputParams).source_path
-        for each in task.input_sources
-        if kind_of_input(each.source) == LOCAL
+    local = (
+        read_params(each.source, LocalInputParams) for each in task.input_sources if kind_of_input(each.source) == LOCAL
     )
-    return next((why for path in paths if (why := allowed.why_refused(path))), "")
+    told = (allowed.why_refused(each.source_path, to_write=each.read_write) for each in local)
+    return next(filter(None, told), "")
 
 
 class Orders:

@@ -14,11 +14,19 @@ import msgspec
 
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity, sum_of
+from shared.jobs.inputs.kinds import is_writable
 from shared.jobs.namespaces import DEFAULT_NAMESPACE
 from shared.jobs.publisher_params import copies_hard_links, is_plain
 from shared.jobs.secrets import uses_secrets
 from shared.jobs.spec import Constraint, Job, Resources, Task
-from shared.protocol.messages import COPIES_HARD_LINKS, PUBLISHES_PLAIN, RUNS_REPRODUCIBLY, TAKES_SECRETS, NodeInfo
+from shared.protocol.messages import (
+    COPIES_HARD_LINKS,
+    PUBLISHES_PLAIN,
+    RUNS_REPRODUCIBLY,
+    TAKES_SECRETS,
+    WRITES_LOCAL_PATHS,
+    NodeInfo,
+)
 
 LANES = 256
 """How many shapes are remembered."""
@@ -62,6 +70,7 @@ def _abilities_for(task: Task) -> tuple[str, ...]:
         COPIES_HARD_LINKS: copies_hard_links(task.publisher),
         PUBLISHES_PLAIN: is_plain(task.publisher),
         RUNS_REPRODUCIBLY: task.reproducible,
+        WRITES_LOCAL_PATHS: any(is_writable(each.source) for each in task.input_sources),
         TAKES_SECRETS: uses_secrets(task),
     }
     return tuple(ability for ability, is_wanted in wanted.items() if is_wanted)

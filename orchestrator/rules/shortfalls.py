@@ -20,6 +20,7 @@ from shared.protocol.messages import (
     PUBLISHES_PLAIN,
     RUNS_REPRODUCIBLY,
     TAKES_SECRETS,
+    WRITES_LOCAL_PATHS,
     NodeInfo,
 )
 
@@ -30,6 +31,7 @@ _FOR_ABILITY = {
     COPIES_HARD_LINKS: "copy hard links",
     PUBLISHES_PLAIN: "publish plain objects",
     RUNS_REPRODUCIBLY: "run tasks reproducibly",
+    WRITES_LOCAL_PATHS: "have tasks write to its own folders",
     TAKES_SECRETS: "give tasks secrets",
 }
 

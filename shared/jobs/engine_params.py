@@ -1,7 +1,8 @@
 """Parameters of engines: what a job may say in `Engine.Params`, declared once for each engine that there is.
 
 Command line and orchestrator look at a job by this before a node hears of it, and the node reads it by the same. Keys
-may be in any case, a number where a text belongs is that text, and null is the same as leaving a key out.
+may be in any case, a number where a text belongs is that text, and null is the same as leaving a key out; in a list it
+is an empty text.
 """
 
 import re
@@ -198,7 +199,7 @@ def _look(params: dict[str, Any], kind: type[EngineParams]) -> Looked:
 
 
 def _look_closer(params: dict[str, Any], kind: type[EngineParams]) -> Looked:
-    known = {key: value for key, value in params.items() if key.lower() in _keys(kind)}
+    known = {key: _without_gaps(value) for key, value in params.items() if key.lower() in _keys(kind)}
     unknown = without_nulls({key: value for key, value in params.items() if key not in known})
     try:
         copy, _ = canonical(known, kind)
@@ -206,6 +207,11 @@ def _look_closer(params: dict[str, Any], kind: type[EngineParams]) -> Looked:
         return Looked(params, (f"{_PATH}: {error.message}",))
     problems = tuple(wrong_parts(copy, kind, _PATH, strict=False))
     return Looked(copy | unknown, problems or _told(msgspec.convert(copy, kind, strict=False)))
+
+
+def _without_gaps(value: Any) -> Any:
+    """An argument of which nothing is left, as in a template without a value for it, is an empty one."""
+    return ["" if item is None else item for item in value] if isinstance(value, list) else value
 
 
 def _told(params: EngineParams) -> tuple[str, ...]:

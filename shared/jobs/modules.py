@@ -30,10 +30,11 @@ def place_of(name: str, sources: tuple[InputSource, ...]) -> ModulePlace | None:
         return ModulePlace(by_alias.target)
     path = from_root(name)
     for each in sources:
-        if path == each.target:
+        target = from_root(each.target)
+        if path == target:
             return ModulePlace(each.target)
-        if path.startswith(f"{each.target}/"):
-            return ModulePlace(each.target, path.removeprefix(f"{each.target}/"))
+        if path.startswith(f"{target}/"):
+            return ModulePlace(each.target, path.removeprefix(f"{target}/"))
     return None
 
 

@@ -40,6 +40,7 @@ PUBLISHES_PLAIN = "publishes-plain"
 """The ability to publish an object for each file, where the job says `Encoding: plain`."""
 
 RUNS_REPRODUCIBLY = "runs-reproducibly"
+WRITES_LOCAL_PATHS = "writes-local-paths"
 """The ability to give a task the same surroundings as on any other node, where the job says `Reproducible: true`."""
 
 SENDS_MANIFESTS = "sends-manifests"

@@ -2,6 +2,7 @@
 
 import http.server
 import threading
+import urllib.error
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -205,6 +206,27 @@ class TestLocalPaths:
         assert sorted(each.name for each in data.iterdir()) == ["deep", "link"]
         wait_until(lambda: not folders(stack), within=20, what="a copy goes with its execution")
         assert (data / "deep" / "a.txt").exists()
+
+    def test_a_container_writes_to_a_folder_of_its_node_where_the_operator_lets_it(
+        self,
+        start: Callable[..., Stack],
+        job: Callable[..., dict[str, Any]],
+        engine: TestEngine | None,
+        tmp_path: Path,
+    ) -> None:
+        for name in ("open", "closed"):
+            (tmp_path / name).mkdir()
+        stack = start(Compute_AllowListedLocalPaths=f"{tmp_path}/open:rw,{tmp_path}/closed")
+        to_open, to_closed = from_path(tmp_path / "open"), from_path(tmp_path / "closed")
+        for each in (to_open, to_closed):
+            each["Source"]["Params"]["ReadWrite"] = True
+        if engine is None:
+            with pytest.raises(urllib.error.HTTPError):
+                stack.submit(job("true", to_open))
+            return
+        assert output(stack, stack.submit(job("echo made > $R/in/new; ls $R/in", to_open))) == "new\n"
+        assert (tmp_path / "open" / "new").read_text() == "made\n"
+        assert "does not allow tasks to write to" in failed(stack, stack.submit(job("true", to_closed)))
 
     def test_a_task_reads_one_file_of_its_node(
         self, start: Callable[..., Stack], job: Callable[..., dict[str, Any]], tmp_path: Path

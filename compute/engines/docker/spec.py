@@ -129,7 +129,7 @@ def _mounts(run: Run) -> list[dict[str, Any]]:
     ]
     return [
         *results,
-        *(_to_read(each.path, each.target) for each in run.inputs),
+        *(_to_read(each.path, each.target) | {"ReadOnly": not each.is_writable} for each in run.inputs),
         *(_to_read(each.file, each.path) for each in run.secrets),
     ]
 

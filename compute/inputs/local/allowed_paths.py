@@ -1,4 +1,4 @@
-"""Paths of the node that tasks may read: whether one is allowed, and what is really there.
+"""Paths of the node that tasks may read or write to: whether one is allowed, and what is really there.
 
 A link may lead to another allowed path, and the operator's own folder may be reached by one. No other link is followed:
 what is at the end is opened name by name from the root, so that nobody can put a link there meanwhile.
@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 from compute.disk.mounts import mounts_in
 from compute.inputs.failures import InputFailed
+from shared.data.path_patterns import PathPattern
 from shared.data.plain_text import printable
 from shared.jobs.states import FailureReason
-from shared.settings.local_paths import KEY, local_patterns
+from shared.settings.local_paths import KEY, local_patterns, writable
 
 
 class FoundPath(NamedTuple):
@@ -32,7 +33,9 @@ class AllowedPaths:
     """By the node's setting. Raises ValueError for an entry that is no pattern."""
 
     def __init__(self, entries: Iterable[str]) -> None:
+        entries = tuple(entries)
         self._patterns = tuple(local_patterns(entries))
+        self._writable = tuple(local_patterns(writable(entries)))
 
     def __repr__(self) -> str:
         return f"<AllowedPaths {', '.join(each.text for each in self._patterns)}>"
@@ -40,21 +43,25 @@ class AllowedPaths:
     def __bool__(self) -> bool:
         return bool(self._patterns)
 
-    def why_refused(self, path: str) -> str:
+    def why_refused(self, path: str, *, to_write: bool = False) -> str:
         """In a sentence, by the path alone; empty if it is allowed. Does not block."""
         normal = _normal(path)
-        if any(each.matches(normal) for each in self._patterns):
+        if any(each.matches(normal) for each in self._for(to_write=to_write)):
             return ""
-        return f"The operator of this node does not allow tasks to read {shown(path)} ({KEY})."
+        what, how = ("write to", f"{KEY}, with :rw at its end") if to_write else ("read", KEY)
+        return f"The operator of this node does not allow tasks to {what} {shown(path)} ({how})."
+
+    def _for(self, *, to_write: bool) -> tuple[PathPattern, ...]:
+        return self._writable if to_write else self._patterns
 
     @contextmanager
-    def found(self, path: str) -> Iterator[FoundPath]:
+    def found(self, path: str, *, to_write: bool = False) -> Iterator[FoundPath]:
         """What is there, for as long as it is looked at. Blocks. Raises InputFailed."""
-        if why := self.why_refused(path):
+        if why := self.why_refused(path, to_write=to_write):
             raise InputFailed(FailureReason.INPUT_NOT_ALLOWED, why)
         try:
             real = os.path.realpath(_normal(path), strict=True)
-            if real != _normal(path) and not self._allows_real(real):
+            if real != _normal(path) and not self._allows_real(real, self._for(to_write=to_write)):
                 raise _leads_out(path)
             descriptor = _opened(real)
         except OSError as error:
@@ -64,9 +71,9 @@ class AllowedPaths:
         finally:
             os.close(descriptor)
 
-    def _allows_real(self, real: str) -> bool:
+    def _allows_real(self, real: str, patterns: Iterable[PathPattern]) -> bool:
         """A pattern allows what is below the folder that it names, wherever that folder is."""
-        for each in self._patterns:
+        for each in patterns:
             base = os.path.realpath(each.base)
             below = posixpath.relpath(real, base)
             if (

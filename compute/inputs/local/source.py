@@ -23,16 +23,17 @@ class LocalInputs:
 
     async def provide(self, place: InputPlace, order: InputOrder) -> Path:
         """Raises InputFailed, and OSError where the disk is full."""
-        path = read_params(place.source.source, LocalInputParams).source_path
+        params = read_params(place.source.source, LocalInputParams)
+        path = params.source_path
         if place.is_mounted:
-            return await stoppable(lambda _: self._mountable(path))
+            return await stoppable(lambda _: self._mountable(path, to_write=params.read_write))
         limit_bytes = await left_bytes(order)
         await stoppable(partial(self._copy, path, place, limit_bytes))
         return place.path
 
-    def _mountable(self, path: str) -> Path:
+    def _mountable(self, path: str, *, to_write: bool) -> Path:
         """The engine is given a name, not what is there now: who can exchange it meanwhile decides what is mounted."""
-        with self._allowed.found(path) as found:
+        with self._allowed.found(path, to_write=to_write) as found:
             return Path(found.real)
 
     def _copy(self, path: str, place: InputPlace, limit_bytes: int, is_unwanted: IsUnwanted) -> None:

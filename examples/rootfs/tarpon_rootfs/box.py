@@ -54,7 +54,8 @@ def behind_walls(written: Mapping[str, Path], read: Mapping[str, Path]) -> list[
 def view(root: Path, run: Run, params: RootfsParams, *, has_network: bool, variables: Mapping[str, str]) -> list[str]:
     """Arguments of bubblewrap that hold the environment, so that no command line may show them. Raises CannotShow."""
     results = {each.path: run.workspace.place(each.path) for each in run.task.result_paths}
-    read = {each.target: each.path for each in run.inputs if each.target != params.image}
+    results |= {each.target: each.path for each in run.inputs if each.is_writable}
+    read = {each.target: each.path for each in run.inputs if each.target not in {params.image, *results}}
     read |= {each.path: each.file for each in run.secrets}
     for path in (*results, *read):
         _check_place(root, path)

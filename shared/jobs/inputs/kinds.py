@@ -158,7 +158,7 @@ class InlineInputParams(InputParams, frozen=True, kw_only=True, rename="pascal",
         kind, *options = head[len("data:") :].lower().split(";")
         if "base64" not in options:
             return kind, unquote_to_bytes(body)
-        return kind, base64.b64decode(unquote_to_bytes(body), validate=True)
+        return kind, base64.b64decode(b"".join(unquote_to_bytes(body).split()), validate=True)
 
 
 class UrlInputParams(InputParams, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
@@ -174,7 +174,7 @@ class UrlInputParams(InputParams, frozen=True, kw_only=True, rename="pascal", om
 
 
 class LocalInputParams(InputParams, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
-    """A file or folder of the node, which its operator allows."""
+    """A file or folder of the node, which its operator allows, to be written to if `read_write`."""
 
     source_path: str = ""
     read_write: bool = False
@@ -183,8 +183,6 @@ class LocalInputParams(InputParams, frozen=True, kw_only=True, rename="pascal", 
     def problems(self) -> Iterator[str]:
         if not self.source_path.startswith("/") or ".." in self.source_path.split("/") or "\0" in self.source_path:
             yield f".SourcePath {self.source_path[:80]!r} is not an absolute path without `..`."
-        if self.read_write:
-            yield ".ReadWrite is not possible: inputs are read only. What a task writes goes to ResultPaths."
         if self.create_as.strip().lower() not in {"", "nocreate"}:
             yield f".CreateAs {self.create_as[:20]!r} is not possible: what is not there is not made. Leave it out."
 
@@ -260,6 +258,13 @@ def is_managed(source: SpecConfig) -> bool:
     """Whether the orchestrator looks it up, and nodes read it by signed URLs."""
     kind = INPUTS.get(kind_of(source))
     return kind is not None and kind.managed
+
+
+def is_writable(source: SpecConfig) -> bool:
+    """Whether the task may change it where it is: a folder of the node. Not of one that is wrong."""
+    if kind_of(source) != LOCAL or look(source).problems:
+        return False
+    return read_params(source, LocalInputParams).read_write
 
 
 def is_divided(source: SpecConfig) -> bool:

@@ -6,7 +6,8 @@ from msgspec.structs import replace
 
 from shared.data.decoding import advised
 from shared.ids import is_safe_id
-from shared.jobs.inputs.kinds import is_divided, kind_of, look, names, unknown_told
+from shared.jobs.engine_params import kind_of as kind_of_engine
+from shared.jobs.inputs.kinds import is_divided, is_writable, kind_of, look, names, unknown_told
 from shared.jobs.paths import overlap, parts_of, path_problem
 from shared.jobs.spec import InputSource, Task
 
@@ -39,6 +40,8 @@ def inputs_problems(task: Task) -> Iterator[str]:
     for number, each in enumerate(task.input_sources):
         where = f"Tasks[0].InputSources[{number}]"
         yield from _source_problems(each, where)
+        if is_writable(each.source) and (engine := kind_of_engine(task.engine)) and not engine.in_containers:
+            yield f"{where}.Source.Params.ReadWrite is for containers alone: the engine {task.engine.type} only reads."
         if each.alias and not is_safe_id(each.alias):
             yield f"{where}.Alias {each.alias[:80]!r} may have 1 to 64 characters out of A-Z a-z 0-9 _ and -."
         if each.alias and each.alias.lower() in aliases:

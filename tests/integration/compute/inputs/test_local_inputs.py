@@ -54,6 +54,16 @@ class TestAllowed:
         assert not AllowedPaths([])
         assert refusal(AllowedPaths([]), data) is R.INPUT_NOT_ALLOWED
 
+    def test_what_may_be_read_may_be_written_to_only_where_the_operator_says_so(self, data: Path) -> None:
+        both = AllowedPaths([f"{data}/**:ro", f"{data}/deep/**:rw"])
+        with both.found(str(data / "deep"), to_write=True) as found:
+            assert found.real == str(data / "deep")
+        assert real(both, data) == str(data)
+        with pytest.raises(InputFailed) as failed, both.found(str(data), to_write=True):
+            pass
+        assert failed.value.reason is R.INPUT_NOT_ALLOWED
+        assert "does not allow tasks to write to" in failed.value.detail
+
     @pytest.mark.parametrize("path", ["/", "/etc", "{data}2", "{data}/../secret", "{data}/deep/../../secret/key", ""])
     def test_nothing_else_is_allowed_however_it_is_written(self, allowed: AllowedPaths, data: Path, path: str) -> None:
         assert refusal(allowed, path.format(data=data)) is R.INPUT_NOT_ALLOWED

@@ -328,7 +328,7 @@ async def test_parameters_that_are_null_are_nothing_to_warn_of(running: Running)
             engine("docker", Image="busybox", Parameters="true"),
             "Engine.Params.Parameters: expected a list, found a text",
         ),
-        (engine("docker", Image="busybox", Entrypoint=["sh", None]), "Entrypoint[1]: expected a text, found nothing"),
+        (engine("docker", Image="busybox", Entrypoint=["sh", {}]), "Entrypoint[1]: expected a text, found a mapping"),
         (engine("docker", Image=None), "Engine.Params.Image is missing"),
         (engine("docker", Image="Not An Image"), "'Not An Image' is not the name of an image"),
         (engine("docker", Image="a", IMAGE="b"), "Image is given twice"),

@@ -35,6 +35,11 @@ def test_it_is_read_whatever_the_case_of_its_keys_and_without_nulls(params: dict
     assert (read.image, read.parameters, read.working_directory) == ("busybox", ("a", "1", "2.5"), "/w")
 
 
+def test_nothing_in_a_list_is_an_empty_text() -> None:
+    assert look(docker(Parameters=["--from", None])) == ({"Image": "busybox", "Parameters": ["--from", ""]}, ())
+    assert read_params({"Image": "busybox", "Parameters": ["--from", None]}, DockerParams).parameters == ("--from", "")
+
+
 def test_what_is_in_its_normal_form_stays_the_very_same() -> None:
     engine = docker(Entrypoint=["sh"])
     assert look(engine).params is engine.params

@@ -121,7 +121,6 @@ class TestKinds:
             (source("urlDownload", URL="https://[x/y"), ".URL is not a URL."),
             (source("local", SourcePath="data"), ".SourcePath 'data' is not an absolute path"),
             (source("local", SourcePath="/a/../b"), ".SourcePath '/a/../b' is not an absolute path"),
-            (source("local", SourcePath="/a", ReadWrite=True), ".ReadWrite is not possible"),
             (source("local", SourcePath="/a", CreateAs="dir"), ".CreateAs 'dir' is not possible"),
         ],
         ids=str,
@@ -129,6 +128,17 @@ class TestKinds:
     def test_parameters_that_cannot_be(self, given: SpecConfig, problem: str) -> None:
         (found,) = told(InputSource(source=given, target="/in"))
         assert found.startswith(f"Tasks[0].InputSources[0].Source.Params{problem}")
+
+    @pytest.mark.parametrize(
+        ("engine", "is_possible"),
+        [("docker", True), ("of-somebody", True), ("process", False), ("wasm", False), ("noop", False)],
+    )
+    def test_a_folder_of_a_node_may_be_written_to_in_containers_alone(self, engine: str, *, is_possible: bool) -> None:
+        given = InputSource(source=source("local", SourcePath="/a", READWRITE="true"), target="/in")
+        task = Task(name="main", engine=SpecConfig(type=engine), input_sources=(given,))
+        found = list(inputs_problems(task))
+        why = f"InputSources[0].Source.Params.ReadWrite is for containers alone: the engine {engine} only reads."
+        assert found == ([] if is_possible else [f"Tasks[0].{why}"])
 
     def test_keys_may_be_in_any_case_and_null(self) -> None:
         found = look(source("s3", bucket="b", KEY="data/", filter=None, partition={"type": "Regex", "PATTERN": "a"}))
