@@ -5,15 +5,11 @@ A file costs more than all else that a short task needs of its node, so what is 
 
 import os
 import stat
-from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 STDOUT, STDERR, EXIT_CODE = "stdout", "stderr", "exitCode"
-FILE_MODE = 0o666
-"""Less the process's umask."""
-FIXED_FILE_MODE = 0o644
-"""In the result of a task that is to be the same whatever the umasks of nodes are."""
+FILE_MODE = 0o644
+"""Whatever the umask of the node: else results of two nodes would differ by it."""
 MAX_NAME_IN_WARNING = 160
 _KEPT_MODE_BITS = 0o1777  # neither setuid nor setgid
 
@@ -75,14 +71,6 @@ def _relative(folder: list[bytes], target: list[bytes]) -> bytes:
 
 
 ALL = ResultContents()
-
-
-@cache
-def file_mode() -> int:
-    """Of a file that this process makes as any other. Only here can a umask be read without setting it."""
-    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    umask = next((line.split()[1] for line in status.splitlines() if line.startswith("Umask:")), "022")
-    return FILE_MODE & ~int(umask, 8)
 
 
 def kept_mode(status: os.stat_result) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from compute.disk.file_attributes import attribute_names
 from compute.disk.mounts import mounts_in
-from compute.disk.result_contents import STDERR, STDOUT, file_mode
+from compute.disk.result_contents import FILE_MODE, STDERR, STDOUT
 
 WORKSPACE = "workspace"
 TEMPORARY = "tmp"
@@ -92,7 +92,7 @@ def _is_plain_folder(path: str) -> bool:
 
 def _is_own_file(path: str) -> bool:
     found = os.lstat(path)
-    if found.st_mode != stat.S_IFREG | file_mode() or found.st_nlink != 1 or found.st_uid != os.geteuid():
+    if found.st_mode != stat.S_IFREG | FILE_MODE or found.st_nlink != 1 or found.st_uid != os.geteuid():
         return False
     if found.st_size or found.st_blocks:
         os.truncate(path, 0)

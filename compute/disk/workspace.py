@@ -29,12 +29,10 @@ from compute.disk.removal import remove_tree
 from compute.disk.result_contents import (
     EXIT_CODE,
     FILE_MODE,
-    FIXED_FILE_MODE,
     STDERR,
     STDOUT,
     ResultContents,
     Written,
-    file_mode,
     kept_mode,
     whole_mtime,
 )
@@ -92,23 +90,20 @@ class Workspace:
     def __repr__(self) -> str:
         return f"<Workspace {self.folder}>"
 
-    def create(self, result_paths: Sequence[ResultPath], *, fixed_modes: bool = False) -> None:
-        """With `fixed_modes` whatever of it is in the result has the same mode on each node."""
-        if self._spares is None or not self._spares.take(self.root):
-            self._make(result_paths)
-        if fixed_modes:
-            for each in result_paths:
-                self.place(each.path).chmod(RESULT_FOLDER_MODE)
-            for name in (STDOUT, STDERR):
-                (self.result / name).chmod(FIXED_FILE_MODE)
-
-    def _make(self, result_paths: Sequence[ResultPath]) -> None:
+    def create(self, result_paths: Sequence[ResultPath]) -> None:
+        """What of it is in the result has the same mode on each node."""
+        if self._spares is not None and self._spares.take(self.root):
+            return
         for folder in dict.fromkeys((self.root, self.folder, self.result)):
             private_file.make_folder(folder)
         for each in result_paths:
-            self.place(each.path).mkdir(mode=RESULT_FOLDER_MODE, parents=True, exist_ok=True)
+            place = self.place(each.path)
+            place.mkdir(parents=True, exist_ok=True)
+            place.chmod(RESULT_FOLDER_MODE)
         for name in (STDOUT, STDERR):
-            os.close(self.open_output(name))
+            output = self.open_output(name)
+            os.fchmod(output, FILE_MODE)
+            os.close(output)
 
     def make_temporary(self) -> None:
         private_file.make_folder(self.temporary)
@@ -134,8 +129,7 @@ class Workspace:
 
     def contents(self, exit_code: int, ended_at: float, task: Task | None = None) -> ResultContents:
         """What is archived of `result`. Does not block."""
-        mode = FIXED_FILE_MODE if task is not None and task.reproducible else file_mode()
-        written = Written(EXIT_CODE.encode("ascii"), b"%d" % exit_code, mode, int(ended_at))
+        written = Written(EXIT_CODE.encode("ascii"), b"%d" % exit_code, FILE_MODE, int(ended_at))
         return ResultContents(
             names=None if self._has_paths else _OUTPUTS,
             written=(written,),

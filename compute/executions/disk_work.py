@@ -53,7 +53,7 @@ class DiskWork:
         if self._execution.devices:
             self.entry = replace(self.entry, devices=self._execution.devices)
         self._put(self.entry)
-        self._create()
+        self._workspace.create(self.entry.assignment.task.result_paths)
         self._has_begun = True
 
     def prepare(self) -> None:
@@ -75,12 +75,13 @@ class DiskWork:
     def gather(self, exit_code: int) -> None:
         """Blocks. Complete the result folder, and pack it if it is small."""
         seconds = run_seconds(self._execution, self.entry)
+        result_paths = self.entry.assignment.task.result_paths
         if not self.is_on_disk:
             self.is_on_disk = True
-            self._create()
+            self._workspace.create(result_paths)
         else:
             disk_room.check_room(self._workspace.root)
-        gathered = self._workspace.gather(self.entry.assignment.task.result_paths)
+        gathered = self._workspace.gather(result_paths)
         files = self._workspace.short_outputs()
         secrets, peak = self._execution.secrets, self._execution.usage.peak_memory_bytes
         output = secrets.told(self._workspace.read_output(exit_code, files))
@@ -93,10 +94,6 @@ class DiskWork:
             contents = self._workspace.contents(*ended.ended, ended.assignment.task)
             self.packed = self._pack(self._workspace, contents.read(files) if files else contents)
         self.entry = ended
-
-    def _create(self) -> None:
-        task = self.entry.assignment.task
-        self._workspace.create(task.result_paths, fixed_modes=task.reproducible)
 
     def _put(self, entry: Entry) -> None:
         if not self.is_closed:

@@ -45,14 +45,14 @@ def test_the_result_has_the_layout_that_readers_expect(workspace: Workspace) -> 
 
 
 @pytest.mark.parametrize("umask", [0o077, 0o002])
-def test_what_is_to_be_the_same_everywhere_has_modes_that_no_umask_changes(tmp_path: Path, umask: int) -> None:
+def test_what_tarpon_puts_into_a_result_has_modes_that_no_umask_changes(tmp_path: Path, umask: int) -> None:
     workspace, before = Workspace(tmp_path / "e-1"), os.umask(umask)
     try:
-        workspace.create([OUTPUTS], fixed_modes=True)
+        workspace.create([OUTPUTS])
     finally:
         os.umask(before)
     workspace.gather([OUTPUTS])
-    (written,) = workspace.contents(0, 0.0, Task(reproducible=True)).written
+    (written,) = workspace.contents(0, 0.0).written
     modes = {path.name: path.stat().st_mode & 0o777 for path in workspace.result.iterdir()}
     assert modes == {"outputs": 0o755, "stdout": 0o644, "stderr": 0o644}
     assert written.mode == 0o644
