@@ -172,6 +172,7 @@ def _nodes(config: Config, model: Model, budgets: Budgets, *, rest_seconds: floa
         model,
         disconnect_seconds=float(settings.disconnect_timeout),
         rest_seconds=rest_seconds,
+        rest_after_differences=settings.rest_after_differences,
         return_seconds=float(settings.return_timeout),
         budgets=budgets,
     )

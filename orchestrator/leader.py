@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 from orchestrator.assembly import Assembly
 from orchestrator.dispatch.abandoned_uploads import AbandonedUploads
+from orchestrator.dispatch.answers import ReplicaAnswers
 from orchestrator.dispatch.assignments import Offers
 from orchestrator.dispatch.commands import Commands
 from orchestrator.dispatch.grants import Grants
+from orchestrator.dispatch.judgements import Judgements
 from orchestrator.dispatch.node_requests import NodeRequests
 from orchestrator.dispatch.receipts import Receipts
 from orchestrator.dispatch.reports import ReportIntake
@@ -78,13 +80,17 @@ class Leader:
             steps = Steps(self._model, self._store)
             offers = self._offers = self._offers_in(group, grants, steps)
             commands = Commands(offers, Receipts(group, self._connection))
-            scheduler = self._scheduler(offers, steps, commands)
+            answers, records = ReplicaAnswers(self._locations), self._result_records()
+            judgements = Judgements(
+                self._model, self._store, steps, answers, measures=self._measures, on_verified=records.note
+            )
+            scheduler = self._scheduler(offers, steps, commands, judgements.look)
+            group.create_task(judgements.run(), name="judgements")
             group.create_task(Announcements(self._connection, self._model).run(), name="announcements")
             group.create_task(abandoned.run(), name="abandoned uploads")
             group.create_task(self._requests(grants, offers, scheduler).run(), name="requests")
-            records = self._result_records()
             group.create_task(records.run(), name="result records")
-            group.create_task(self._reports(steps, commands, records.note).run(), name="reports")
+            group.create_task(self._reports(steps, commands, answers, records.note).run(), name="reports")
             group.create_task(self._retention(records).run(), name="retention")
             group.create_task(self._data_sweep().run(), name="data sweep")
             group.create_task(self._timetable().run(), name="timetable")
@@ -115,7 +121,7 @@ class Leader:
             audit=self._audit,
         )
 
-    def _scheduler(self, offers: Offers, steps: Steps, commands: Commands) -> Scheduler:
+    def _scheduler(self, offers: Offers, steps: Steps, commands: Commands, judge: Callable[[], None]) -> Scheduler:
         return Scheduler(
             self._model,
             self._store,
@@ -129,6 +135,7 @@ class Leader:
             commands=commands,
             measures=self._measures,
             at_hand=self._input_nodes.of,
+            judge=judge,
         )
 
     @property
@@ -155,7 +162,9 @@ class Leader:
         is_on = self._config.publishers.types.s3managed.result_records
         return ResultRecords(self._model, self._store, self._locations, self._result_signer, is_on=is_on)
 
-    def _reports(self, steps: Steps, commands: Commands, on_verified: Callable[[ExecutionId], None]) -> ReportIntake:
+    def _reports(
+        self, steps: Steps, commands: Commands, answers: ReplicaAnswers, on_verified: Callable[[ExecutionId], None]
+    ) -> ReportIntake:
         return ReportIntake(
             connection=self._connection,
             model=self._model,
@@ -163,6 +172,7 @@ class Leader:
             nodes=self._nodes,
             steps=steps,
             locations=self._locations,
+            answers=answers,
             commands=commands,
             measures=self._measures,
             leads=lambda: self._lease.is_held,

@@ -301,7 +301,7 @@ class Grants:
         """
         for _ in range(TRIES):
             record = self._model.execution(before.id)
-            if record is None or record.state.is_terminal:
+            if record is None or record.is_over_there:
                 raise GrantRefused(f"Execution {before.id} has ended.")
             if record.upload_id != before.upload_id:
                 break
@@ -390,8 +390,8 @@ def entitled(sender: NodeId, execution: ExecutionId, record: ExecutionRecord | N
     """
     if record is None or record.node_id != sender:
         raise GrantRefused(f"Node {sender} holds no execution {execution}.")
-    if record.state.is_terminal:
-        raise GrantRefused(f"Execution {execution} is {record.state}.")
+    if record.is_over_there:
+        raise GrantRefused(f"Execution {execution} is {record.state}, and its node is done with it.")
     if record.location is None:
         raise GrantRefused(f"Execution {execution} has no publisher.")
     return record.location

@@ -210,7 +210,7 @@ class NodeRequests:
     def _is_settled(self, sender: NodeId, execution: ExecutionId) -> bool:
         """Whether the node may forget this execution: it has ended, or was never this node's."""
         record = self._model.execution(execution)
-        return record is None or record.node_id != sender or record.state.is_terminal
+        return record is None or record.node_id != sender or record.is_over_there
 
 
 def _told_to_rejected(node: NodeId, rejected: BindingRecord) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from weakref import WeakValueDictionary
 
 from orchestrator.admission.budgets import LEAST_DELAY_SECONDS, Traffic
+from orchestrator.dispatch.answers import ReplicaAnswers
 from orchestrator.dispatch.commands import Commands
 from orchestrator.dispatch.plain_results import PlainResults
 from orchestrator.dispatch.second_opinion import asks_others
@@ -45,6 +46,7 @@ from orchestrator.telemetry.measures import Measures
 from shared.errors import MessagingUnavailable, StorageUnavailable
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.rules import NO_PUBLISHERS
+from shared.jobs.spec import Job
 from shared.jobs.states import ExecutionState, FailureReason
 from shared.messaging.problems import NO_ANSWER
 from shared.messaging.transport import Connection, Received
@@ -100,6 +102,7 @@ class ReportIntake:
         nodes: Nodes,
         steps: Steps,
         locations: Locations,
+        answers: ReplicaAnswers,
         commands: Commands,
         measures: Measures,
         leads: Callable[[], bool],
@@ -113,6 +116,7 @@ class ReportIntake:
         self._nodes = nodes
         self._steps = steps
         self._locations = locations
+        self._answers = answers
         self._commands = commands
         self._plain = PlainResults()
         self._measures = measures
@@ -271,7 +275,8 @@ class ReportIntake:
         if after.result is not None and before.result is None:
             plain = after.location is not None and is_plain(after.location.key)
             self._measures.published(after.result, is_plain=plain)
-            self._on_verified(after.id)
+            if after.has_counting_result:
+                self._on_verified(after.id)
         if after.state is not before.state:
             # One line for each that went well would be most of the log, and a cost to each job.
             is_bad = after.state.is_terminal and after.state is not ExecutionState.COMPLETED
@@ -303,7 +308,7 @@ class ReportIntake:
             told = FactTold(fact=fact, publishes=publishes, excused=excused, failure=failure)
             step = transition(step.record, told, now=now_ns())
             if step.outcome is Outcome.UNVERIFIED and isinstance(fact, OutputPublished):
-                step = transition(step.record, await self._looked_at(step.record, fact), now=now_ns())
+                step = transition(step.record, await self._looked_at(step.record, fact, job), now=now_ns())
             if step.outcome is Outcome.EARLY:
                 return ExecutionStep(record, Outcome.EARLY)  # of a report all is stored, or nothing
             commands += step.commands
@@ -317,10 +322,15 @@ class ReportIntake:
             return record.state is ExecutionState.NEW and self._nodes.gives_back_unasked(record.node_id)
         return self._model.max_attempts > 1 and asks_others(record, reason, entry, self._nodes)
 
-    async def _looked_at(self, record: ExecutionRecord, fact: OutputPublished) -> ExecutionEvent:
+    async def _looked_at(self, record: ExecutionRecord, fact: OutputPublished, job: Job) -> ExecutionEvent:
         """Raises StorageUnavailable."""
         found = await self._verified(record, fact)
-        return found if isinstance(found, NotVerified) else FactTold(fact=fact, publishes=True, result=found)
+        if isinstance(found, NotVerified):
+            return found
+        if not job.verification:
+            return FactTold(fact=fact, publishes=True, result=found)
+        answer = await self._answers.of(record, fact, job.verification.of)
+        return FactTold(fact=fact, publishes=True, result=found, answer=answer) if answer else NotVerified()
 
     async def _verified(self, record: ExecutionRecord, fact: OutputPublished) -> VerifiedResult | NotVerified:
         """The object as S3 shows it, if it is what the node reported. Raises StorageUnavailable."""

@@ -203,7 +203,7 @@ class ResultRecords:
     @staticmethod
     def _verified_since(entry: JobEntry, since: int) -> Iterator[tuple[int, ExecutionId]]:
         for each in entry.executions.values():
-            if each.result is not None and each.modify_time >= since:
+            if each.has_counting_result and each.modify_time >= since:
                 yield each.modify_time, each.id
 
     async def _save(self) -> None:

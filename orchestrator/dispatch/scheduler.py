@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Container, Iterator
 from functools import partial
@@ -31,6 +32,7 @@ from orchestrator.rules.lifecycle import placed
 from orchestrator.rules.location import Location
 from orchestrator.rules.placement import AtHand, Placement, Wanted, nowhere, plan, unshared
 from orchestrator.rules.records import ExecutionRecord, about_execution
+from orchestrator.rules.replicas.agreement import owners_of
 from orchestrator.rules.time_outs import SilenceLimits
 from orchestrator.state.job_entry import JobEntry
 from orchestrator.state.model import Model
@@ -42,9 +44,10 @@ from shared.errors import MessagingUnavailable
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
 from shared.jobs.publisher_params import is_plain
+from shared.jobs.replicas.verification import replicas_of
 from shared.jobs.rules import MANAGED, capacity_of
 from shared.jobs.spec import OPS
-from shared.jobs.states import DesiredState, ExecutionState, FailureReason
+from shared.jobs.states import DesiredState, ExecutionState, FailureReason, JobState
 from shared.runtime.aio import pipelined
 from shared.runtime.log_lines import about
 
@@ -64,7 +67,7 @@ EXPLAINED_AT_ONCE = 256
 class Scheduler:
     """`locate` says where a result of this execution goes, which may be plain.
 
-    `unreachable` says which publishers which nodes cannot use.
+    `unreachable` says which publishers which nodes cannot use. `judge` is told when replicas may have to be judged.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Scheduler:
         commands: Commands,
         measures: Measures,
         at_hand: AtHand = nowhere,
+        judge: Callable[[], None] = lambda: None,
     ) -> None:
         self._model = model
         self._store = store
@@ -98,6 +102,7 @@ class Scheduler:
         self._measures = measures
         self._lately = Lately()
         self._at_hand = at_hand
+        self._judge = judge
         self._targets = Targets(model, store, nodes)
 
     async def run(self) -> None:
@@ -119,6 +124,7 @@ class Scheduler:
                     await self._take_from_limited()
                     await tell_suspicions(self._model, self._store, self._nodes.conduct)
                 await self._cancel_surplus()
+                self._judge()
                 self._drains.take_back(time.monotonic())
                 await self._take_back_from_leaving()
                 await self._take_from_rejected()
@@ -161,7 +167,7 @@ class Scheduler:
         entry = self._model.jobs.get(record.job_id)
         if silent:
             return time_outs.of_silent_node(record, publish_seconds=self._publish_seconds, now=now)
-        if entry is None:
+        if entry is None or record.awaits_agreement:
             return None
         if record.state is ExecutionState.NEW:
             return self._nodes.unattended(record, self._silence)
@@ -181,10 +187,11 @@ class Scheduler:
         await pipelined(self._nodes.never_to_begin(), take_back, at_once=WRITES_AT_ONCE)
 
     async def _take_from_rejected(self) -> None:
-        """Also what is being published there: nothing counts any more that such a node says."""
+        """Also what is or was published there and awaits agreement: nothing counts any more that such a node says."""
 
         async def take(record: ExecutionRecord) -> None:
-            event = ExecutionLost(FailureReason.NODE_LOST, f"Node {record.node_id} was rejected")
+            why = f"Node {record.node_id} was rejected"
+            event = ExecutionLost(FailureReason.NODE_LOST, why, disowned=True)
             await self._step(record, lambda _: event)
 
         live = (each for node in self._model.rejected for each in self._model.executions.live.get(node, {}).values())
@@ -250,6 +257,8 @@ class Scheduler:
             return "Stopped because the job was stopped"
         if record.job_version != entry.job.version:
             return f"Stopped because version {entry.job.version} of the job replaces it"
+        if entry.spec.verification and entry.progress.state is not JobState.FAILED:
+            return "Stopped because other replicas of its part agree"
         return "Stopped because the job has failed"
 
     # ---- executions that should start -------------------------------------------------------------------------------
@@ -303,6 +312,8 @@ class Scheduler:
     async def _start(self, placement: Placement) -> None:
         incarnation = self._model.incarnation
         key = execution_key(placement.job_id, placement.version, placement.partition, placement.attempt, incarnation)
+        if placement.owner:  # a node could find out the ids of its part's other replicas
+            key = f"{key}.{os.urandom(16).hex()}"
         execution, entry = new_execution_id(key), self._model.jobs.get(placement.job_id)
         if entry is None:  # it was stopped and deleted meanwhile
             return
@@ -387,6 +398,8 @@ def wanted_of(model: Model, now: int, entry: JobEntry) -> Wanted:
         failed_on=frozenset(each.node_id for each in _of_version(entry) if _did_badly(each)),
         waiting_seconds=(now - (entry.waits_since or now)) / 1e9,
         targets=entry.job.targets,
+        replicas=replicas_of(entry.spec),
+        owners=owners_of(_of_version(entry)) if entry.spec.verification else {},
     )
 
 

@@ -37,6 +37,8 @@ def asks_others(record: ExecutionRecord, reason: FailureReason, entry: JobEntry,
     """Whether this execution, of which its node says that it has failed, uses no attempt up."""
     if entry.targets(record.job_version):  # no other node may run it
         return False
+    if entry.specs[record.job_version].verification and reason.cause is Cause.TASK:  # others run it anyway
+        return False
     of_partition = [each for each in entry.of_version(record.job_version) if each.partition == record.partition]
     refused = frozenset(each.node_id for each in of_partition if is_refused(each))
     shape = shape_of(entry.specs[record.job_version], refused)

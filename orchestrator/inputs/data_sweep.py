@@ -101,7 +101,7 @@ class DataSweep:
             if number % LOOKED_AT_ONCE == 0:
                 await asyncio.sleep(0)
             entry = live.get(job)
-            if entry is None or (entry.progress.state.is_terminal and not entry.progress.surplus):
+            if entry is None or (entry.progress.state.is_terminal and not entry.progress.has_loose_ends):
                 continue
             sources = entry.inputs(entry.job.version)
             held.update((entry.namespace, each.data) for each in sources if each.data)

@@ -138,7 +138,7 @@ class InputGrants:
         record = self._model.execution(execution)
         if record is None or record.node_id != sender:
             raise GrantRefused(f"Node {sender} holds no execution {execution}.")
-        if record.state.is_terminal:
+        if record.is_over_there:
             raise GrantRefused(f"Execution {execution} is {record.state}.")
         if not self._model.may_hold(record):
             raise GrantRefused(f"Execution {execution} is not this node's any more.")

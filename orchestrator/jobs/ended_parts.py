@@ -45,7 +45,7 @@ def _why(record: ExecutionRecord) -> str:
 
 
 def last_attempts(entry: JobEntry, version: int = 0) -> list[ExecutionRecord]:
-    """Of each part of this version, or the newest, the attempt that has completed, or else the last one."""
+    """Of each part of this version, or the newest, what has completed, or else goes on, or else came last."""
     found: dict[int, ExecutionRecord] = {}
     for each in entry.with_kept(version):
         known = found.get(each.partition)
@@ -54,5 +54,5 @@ def last_attempts(entry: JobEntry, version: int = 0) -> list[ExecutionRecord]:
     return list(found.values())
 
 
-def _rank(record: ExecutionRecord) -> tuple[bool, int]:
-    return record.state is ExecutionState.COMPLETED, record.attempt
+def _rank(record: ExecutionRecord) -> tuple[bool, bool, int]:
+    return record.state is ExecutionState.COMPLETED, not record.state.is_terminal, record.attempt

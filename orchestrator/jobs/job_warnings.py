@@ -6,6 +6,7 @@ from orchestrator.state.model import Model
 from shared.jobs import publisher_params
 from shared.jobs.engine_params import ENGINE_NAMES, unknown_told
 from shared.jobs.inputs.rules import unknown_in_inputs
+from shared.jobs.replicas.verification import replicas_of
 from shared.jobs.rules import dropped, unsaid
 from shared.jobs.spec import Job, SpecConfig
 
@@ -19,6 +20,7 @@ def warnings_about(job: Job, wanted: Job, model: Model) -> tuple[str, ...]:
         *(f"Tasks[0].{told}" for told in publisher_params.unknown_told(job.task.publisher)),
         *(f"Tasks[0].{told}" for told in unknown_in_inputs(job.task)),
         *unsaid(wanted),
+        *_about_owners(wanted, model),
     )
 
 
@@ -34,6 +36,18 @@ def unended_version(model: Model, job: Job) -> int:
 def about_replaced(unended: int, version: int) -> tuple[str, ...]:
     """What is told of the version that had not ended when a later one came; nothing where that is 0."""
     return (f"Version {unended} had not ended. It is stopped: version {version} replaces it.",) if unended else ()
+
+
+def _about_owners(job: Job, model: Model) -> Iterator[str]:
+    """A node may join yet, so the job is taken, and waits."""
+    replicas = replicas_of(job)
+    bound = (model.bindings.get(node) for node in model.nodes if node not in model.rejected)
+    owners = len({each.owner for each in bound if each is not None and each.owner and each.serves(job.namespace)})
+    if owners < replicas and job.verification:
+        yield (
+            f"Verification.Replicas is {replicas}, and the nodes that there are have {owners} owner(s): the job waits"
+            " until there are nodes of more (`tarpon node token create --owner NAME`)."
+        )
 
 
 def _about_engine(engine: SpecConfig, model: Model) -> Iterator[str]:

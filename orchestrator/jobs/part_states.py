@@ -19,11 +19,15 @@ _LETTERS = {
 
 def part_states(entry: JobEntry, version: int) -> str:
     """Letters of `PartState`, the first for part 0, of this version of the job."""
-    letters = [PartState.WAITING] * entry.part_count(version)
+    letters, going = [PartState.WAITING] * entry.part_count(version), set[int]()
     for each in last_attempts(entry, version):
+        if not each.state.is_terminal:
+            going.add(each.partition)
         if each.partition < len(letters):
             letters[each.partition] = _LETTERS[each.state]
     if version == entry.job.version:
         for partition, attempt in entry.progress.missing:
+            if partition in going:  # another of its replicas
+                continue
             letters[partition] = PartState.RETRYING if attempt else PartState.WAITING
     return "".join(letters)

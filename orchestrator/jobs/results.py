@@ -103,7 +103,7 @@ def results_of_parts(entry: JobEntry, version: int) -> list[ExecutionRecord]:
     has_ended = version != entry.job.version or entry.progress.state.is_terminal
     chosen: dict[int, ExecutionRecord] = {}
     for each in sorted(entry.with_kept(version), key=_as_result):
-        if _has_result(each) and (has_ended or each.state is ExecutionState.COMPLETED):
+        if _has_result(each) and each.has_counting_result and (has_ended or each.state is ExecutionState.COMPLETED):
             chosen[each.partition] = each
     return sorted(chosen.values(), key=attrgetter("partition"))
 

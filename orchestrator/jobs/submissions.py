@@ -395,7 +395,7 @@ def kept_to_rerun(entry: JobEntry, version: int) -> tuple[int, ...]:
         )
     known = entry.with_kept(version)
     completed = [each for each in known if each.state is ExecutionState.COMPLETED and not each.result_deleted]
-    if len(completed) >= entry.part_count(version):
+    if len({each.partition for each in completed}) >= entry.part_count(version):
         has_code = any(each.output.exit_code for each in completed if each.output is not None)
         counts = "`FailOnExitCode: true` in the task makes an exit code other than 0 a failure. " if has_code else ""
         raise Conflict(

@@ -240,7 +240,7 @@ def run_output_view(output: RunOutput, error: str) -> rest.RunOutputView:
 
 def published_view(record: ExecutionRecord) -> rest.PublishedResult | None:
     result, location = record.result, record.location
-    if result is None or location is None or record.result_deleted:
+    if result is None or location is None or record.result_deleted or not record.has_counting_result:
         return None
     return rest.PublishedResult(
         type=MANAGED,

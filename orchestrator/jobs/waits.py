@@ -24,6 +24,7 @@ from orchestrator.state.model import Model
 from orchestrator.storage.wall_clock import now_ns
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity
+from shared.jobs.replicas.verification import replicas_of
 from shared.jobs.rules import capacity_of
 from shared.jobs.states import ExecutionState, JobState
 from shared.protocol.jobs.rest_waits import NodeWait, PartCounts, Standing, StandingCount, WaitsResponse
@@ -56,6 +57,7 @@ _PHRASES: Mapping[Standing, str] = {
     Standing.NO_INPUT: "without its kind of input",
     Standing.STORE_UNREACHABLE: "that cannot reach S3",
     Standing.UNAPPROVED: "not approved yet",
+    Standing.NO_OWNER: "without an owner",
     Standing.REFUSED: "that refused it",
     Standing.REJECTED: "rejected",
     Standing.OTHER_PROTOCOL: "of another version",
@@ -190,6 +192,7 @@ class JobWaits:
             stopping=present is not None and present.leaving,
             changed=int(changed.timestamp() * 1e9) if changed else 0,
             rests_until=nodes.rests_until(node),
+            differs=nodes.differs_too_often(node),
             on_trial=nodes.is_on_trial(node),
             suspected_for=suspicion.reason if suspicion else "",
         )
@@ -205,7 +208,7 @@ def part_counts(entry: JobEntry, now: int) -> PartCounts:
     due = max(0, len(progress.missing) - len(delayed))
     states = Counter(each.state for each in entry.with_kept())
     return PartCounts(
-        total=entry.part_count(),
+        total=entry.part_count() * replicas_of(entry.spec),
         to_place=min(due, progress.room),
         held_back=max(0, due - progress.room),
         delayed=len(delayed),

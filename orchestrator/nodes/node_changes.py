@@ -135,8 +135,18 @@ async def reject(model: Model, store: Store, node: NodeId, message: str = "") ->
 
 
 async def approve(model: Model, store: Store, node: NodeId) -> None:
-    """Let a rejected node in again, and give work to one that awaits approval. Raises NodeNotFound."""
+    """Let a rejected node in again, and give work to one that awaits approval, or differed too often from others.
+
+    Raises NodeNotFound.
+    """
     await change_binding(model, store, node, approved, "approved.")
+
+    async def forget_differences() -> None:
+        known = model.nodes.get(node)
+        if known is not None and known.differed:
+            await store.update(known.key, replace(known, differences=(), differed=0))
+
+    await changes.insist(store, forget_differences)
 
 
 async def change_binding(

@@ -32,6 +32,7 @@ AVERAGE_WEIGHT = 0.1
 PROBE_SECONDS = 10.0
 """What a suspect node runs for so long goes well there."""
 WAITED_FOR = ", which has failed task after task and is tried with one"
+DIFFERS = ", which gave other results than others agree about: `tarpon node approve` lifts that"
 LOOK_SECONDS = 0.25
 """How often it is looked who has been silent for too long."""
 
@@ -40,7 +41,8 @@ class Nodes:
     """Liveness of nodes, as any orchestrator hears it; what they hold, only the one that leads.
 
     `disconnect_seconds` of silence make a node lost. Jobs wait `return_seconds` for it then, and for its engine.
-    `rest_seconds` is the first rest of one where a task failed. `clock` gives monotonic seconds, `wall` the time of
+    `rest_seconds` is the first rest of one where a task failed. After `rest_after_differences` from what others agree
+    about a node is given nothing; 0 is never. `clock` gives monotonic seconds, `wall` the time of
     records.
     """
 
@@ -51,6 +53,7 @@ class Nodes:
         disconnect_seconds: float,
         return_seconds: float = 0.0,
         rest_seconds: float = FIRST_SECONDS,
+        rest_after_differences: int = 0,
         budgets: Budgets | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], int] = now_ns,
@@ -67,6 +70,7 @@ class Nodes:
         self._touched = set(model.nodes)
         model.news.on_node = self._touched.add
         self._rests = RestingNodes(rest_seconds)
+        self._rest_after_differences = rest_after_differences
         self.conduct = Conduct()
         self._unreachable: dict[NodeId, dict[str, str]] = {}
         self._looked_at = -math.inf
@@ -161,6 +165,8 @@ class Nodes:
     def _should_be_held(present: Presence, record: ExecutionRecord, inventory: int) -> bool:
         """An execution accepted at inventory k is in all later ones; one only offered may not have arrived yet."""
         accepted = present.accepted.get(record.id)
+        if record.awaits_agreement:
+            return False
         if accepted is None:
             return record.state is not ExecutionState.NEW
         return inventory > accepted
@@ -364,6 +370,8 @@ class Nodes:
         is_suspect = self.conduct.is_suspect(node)
         binding = self._model.bindings.get(node)
         resting = self._rests.why(node) or (WAITED_FOR if self.is_on_trial(node) else "")
+        if self.differs_too_often(node):
+            resting = DIFFERS
         return Candidate(
             info=info,
             free=info.capacity.minus(used) if not overcommitted else Capacity(),
@@ -376,12 +384,18 @@ class Nodes:
             away=self._away(known),
             namespaces=binding.namespaces if binding else (),
             unapproved=bool(binding and binding.unapproved),
+            owner=binding.owner if binding else "",
         )
 
     def rests_until(self, node: NodeId) -> int:
         """In nanoseconds since 1970; 0 where it does not rest, as far as this orchestrator knows."""
         until = self._rests.until(node)
         return 0 if until is None else self._wall() + int((until - self._clock()) * 1e9)
+
+    def differs_too_often(self, node: NodeId) -> bool:
+        """Whether it gave other results than others had agreed about so often that it is given nothing more."""
+        known = self._model.nodes.get(node)
+        return known is not None and 0 < self._rest_after_differences <= known.differed
 
     def is_on_trial(self, node: NodeId) -> bool:
         """Whether it is suspect, and has the task that it is tried with."""

@@ -7,7 +7,7 @@ from itertools import islice
 from orchestrator.admission.principals import Principal
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.warnings import warnings_about
-from orchestrator.rules.records import BindingRecord, ExecutionRecord, Suspicion
+from orchestrator.rules.records import BindingRecord, ExecutionRecord, NodeRecord, Suspicion
 from orchestrator.state.model import Model
 from orchestrator.storage.wall_clock import instant
 from shared.ids import NodeId
@@ -61,6 +61,8 @@ def node_state(model: Model, nodes: Nodes, node: NodeId, *, sees: Callable[[str]
         draining=model.nodes[node].draining,
         suspicion=_suspicion(model.nodes[node].suspicion, in_full=sees is None),
         live_executions=len(told),
+        differed=model.nodes[node].differed if sees is None else 0,
+        differences=_differences(model.nodes[node]) if sees is None else (),
         namespaces=tuple(each for each in binding.namespaces if sees is None or sees(each)) if binding else (),
         owner=binding.owner if binding and sees is None else "",
         join_token=binding.token if binding and sees is None else "",
@@ -107,6 +109,16 @@ def _suspicion(known: Suspicion | None, *, in_full: bool) -> str:
     last = f"{known.reason}: {known.detail}" if known.detail else known.reason
     since = instant(known.since).isoformat(timespec="seconds")
     return f"It has failed different jobs in a row since {since}, and is given one task at a time ({last})"
+
+
+def _differences(record: NodeRecord) -> tuple[rest_nodes.DifferenceView, ...]:
+    """The newest first."""
+    return tuple(
+        rest_nodes.DifferenceView(
+            execution_id=each.execution, job_id=each.job, time=instant(each.time), detail=each.detail
+        )
+        for each in reversed(record.differences)
+    )
 
 
 def _rejection(record: BindingRecord) -> str:

@@ -27,6 +27,7 @@ class NodeWarning(enum.StrEnum):
     ENGINE_AWAY = "NodeEngineAway"
     NOT_ISOLATED = "NodeNotIsolated"
     SUSPECT = "NodeSuspect"
+    DIFFERS = "NodeDiffers"
     PROBLEM = "NodeProblem"
 
 
@@ -44,6 +45,7 @@ def warnings_about(record: NodeRecord, nodes: Nodes, *, version: str) -> tuple[P
                 "`tarpon node describe` has the reason of the last one; the next that succeeds ends this.",
             )
         )
+    found.append(_differences(record, nodes))
     found += [
         _warning(NodeWarning.PROBLEM, f"It says: {problem[:MAX_TOLD]}", "See to it there.")
         for problem in record.info.problems[:1]
@@ -97,6 +99,19 @@ def _engines(record: NodeRecord) -> list[Problem]:
         )
         for engine in bare[:1]
     ]
+
+
+def _differences(record: NodeRecord, nodes: Nodes) -> Problem | None:
+    node, count = record.info.node_id, record.differed
+    if not count:
+        return None
+    rests = " It is given nothing more." if nodes.differs_too_often(node) else ""
+    how_often = "once" if count == 1 else f"{count:,} times"
+    return _warning(
+        NodeWarning.DIFFERS,
+        f"It gave another result than other nodes agree about, {how_often}.{rests}",
+        "`tarpon node describe` tells which; `tarpon node reject` shuts it out, `tarpon node approve` forgets that.",
+    )
 
 
 def _warning(code: NodeWarning, message: str, hint: str) -> Problem:

@@ -17,12 +17,14 @@ from shared.jobs.capacity import Capacity, sum_of
 from shared.jobs.inputs.kinds import is_writable
 from shared.jobs.namespaces import DEFAULT_NAMESPACE
 from shared.jobs.publisher_params import copies_hard_links, is_plain
+from shared.jobs.replicas.verification import replicas_of
 from shared.jobs.secrets import uses_secrets
-from shared.jobs.spec import Constraint, Job, Resources, Task
+from shared.jobs.spec import Constraint, Job, Resources
 from shared.protocol.messages import (
     COPIES_HARD_LINKS,
     PUBLISHES_PLAIN,
     RUNS_REPRODUCIBLY,
+    SENDS_MANIFESTS,
     TAKES_SECRETS,
     WRITES_LOCAL_PATHS,
     NodeInfo,
@@ -49,6 +51,8 @@ class Shape(NamedTuple):
     refused_by: frozenset[NodeId]
     abilities: tuple[str, ...] = ()
     namespace: str = DEFAULT_NAMESPACE
+    replicas: int = 1
+    """Of which each runs at another owner, so that a node that is nobody's gets none of several."""
 
 
 def shape_of(job: Job, refused_by: frozenset[NodeId]) -> Shape:
@@ -60,18 +64,21 @@ def shape_of(job: Job, refused_by: frozenset[NodeId]) -> Shape:
         job.constraints,
         tuple(source.source.type for source in task.input_sources),
         refused_by,
-        _abilities_for(task),
+        _abilities_for(job),
         job.namespace,
+        replicas_of(job),
     )
 
 
-def _abilities_for(task: Task) -> tuple[str, ...]:
+def _abilities_for(job: Job) -> tuple[str, ...]:
+    task = job.task
     wanted = {
         COPIES_HARD_LINKS: copies_hard_links(task.publisher),
         PUBLISHES_PLAIN: is_plain(task.publisher),
         RUNS_REPRODUCIBLY: task.reproducible,
         WRITES_LOCAL_PATHS: any(is_writable(each.source) for each in task.input_sources),
         TAKES_SECRETS: uses_secrets(task),
+        SENDS_MANIFESTS: replicas_of(job) > 1,
     }
     return tuple(ability for ability, is_wanted in wanted.items() if is_wanted)
 
@@ -84,7 +91,7 @@ class Candidate(msgspec.Struct, kw_only=True):
     the node knows and whose store it cannot reach, with the reason; `away` are engines
     that it offered before, and whether they are waited for still. One that `takes_one` is given no more than that.
     Where it serves some `namespaces` alone, it is as if it were not there for the jobs of others; while it is
-    `unapproved`, it is given nothing.
+    `unapproved`, it is given nothing. `owner` is whose it is, empty where nobody was named.
     """
 
     info: NodeInfo
@@ -98,6 +105,7 @@ class Candidate(msgspec.Struct, kw_only=True):
     takes_one: bool = False
     namespaces: tuple[str, ...] = ()
     unapproved: bool = False
+    owner: str = ""
 
     def serves(self, namespace: str) -> bool:
         return not self.namespaces or namespace in self.namespaces
@@ -113,6 +121,7 @@ class Candidate(msgspec.Struct, kw_only=True):
             and self.unreachable == other.unreachable
             and self.away == other.away
             and (self.namespaces, self.unapproved) == (other.namespaces, other.unapproved)
+            and self.owner == other.owner
         )
 
     def take(self, resources: Capacity) -> None:
@@ -226,11 +235,16 @@ class Lane:
         return not candidate.expected and self._engine not in candidate.away
 
     def choose(
-        self, failed_on: Collection[NodeId], taken: Mapping[NodeId, int], at_hand: Sequence[NodeId] = ()
+        self,
+        failed_on: Collection[NodeId],
+        taken: Mapping[NodeId, int],
+        at_hand: Sequence[NodeId] = (),
+        without: Collection[str] = (),
     ) -> Candidate | None:
         """The best node with free capacity, else one that queues: not failed, spread, favoured, at hand, emptiest.
 
-        `at_hand` are nodes that have what is needed there already, the best of them first.
+        `at_hand` are nodes that have what is needed there already, the best of them first. Nodes of the owners
+        `without` which it has to be done are none.
         """
         passed: list[tuple[_Rank, NodeId]] = []
         best: tuple[bool, bool, int, _Rank, NodeId] | None = None
@@ -242,6 +256,8 @@ class Lane:
             if best is not None and best < (rank[0], False, 0, rank, node):
                 break
             passed.append(heapq.heappop(self._heap))
+            if self.suitable[node].owner in without:
+                continue
             found = (rank[0], *_met(node, failed_on, taken), rank, node)
             best = found if best is None else min(best, found)
             if found[1:3] == (False, 0):
@@ -253,9 +269,16 @@ class Lane:
         is_as_good = (*best[:3], best[3][1])
         for node in at_hand:
             known = self._ranks.get(node)
-            if known is not None and not known[0] and (False, *_met(node, failed_on, taken), known[1]) == is_as_good:
+            if known is None or self.suitable[node].owner in without:
+                continue
+            if not known[0] and (False, *_met(node, failed_on, taken), known[1]) == is_as_good:
                 return self.suitable[node]
         return self.suitable[best[4]]
+
+    @property
+    def has_room(self) -> bool:
+        """Whether any of its nodes can take something now."""
+        return bool(self._ranks)
 
     def with_room(self, node: NodeId) -> Candidate | None:
         """This node, if it can take something now."""

@@ -21,8 +21,9 @@ from orchestrator.rules.attempts import (
 )
 from orchestrator.rules.life_events import GivenUp, JobEvent, JobStep, Outcome, StopAsked, TargetsChosen
 from orchestrator.rules.records import VERSION_DETAIL, Event, ExecutionRecord, JobRecord, with_event
+from orchestrator.rules.replicas.agreement import PartStanding, ReplicaVerdict, Terms, ended_at, standing
 from shared.ids import NodeId
-from shared.jobs.states import DesiredState, ExecutionState, JobState
+from shared.jobs.states import DesiredState, ExecutionState, FailureReason, JobState
 
 _IN_VAIN = frozenset({ExecutionState.FAILED, ExecutionState.REJECTED, ExecutionState.CANCELLED})
 """How an execution ends that gives no result."""
@@ -42,7 +43,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     partition, where a failed attempt keeps it waiting; `room` is how many of them may be placed beside what runs,
     the first of which it is time for, in the order of partitions. `surplus` are the live executions that should stop.
     `left_out_count` are the entries whose content the results lack. `ended_by` is the number of the event by which the
-    job ended, 0 where none was given.
+    job ended, 0 where none was given. `verdicts` are about replicas that have answered.
     """
 
     state: JobState
@@ -53,6 +54,12 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     surplus: tuple[ExecutionRecord, ...] = ()
     left_out_count: int = 0
     ended_by: int = 0
+    verdicts: tuple[ReplicaVerdict, ...] = ()
+
+    @property
+    def has_loose_ends(self) -> bool:
+        """Whether executions go on of which nothing depends: they are to stop, or to be judged."""
+        return bool(self.surplus or self.verdicts)
 
 
 def progress(
@@ -66,11 +73,13 @@ def progress(
     most_parallel: int = NO_LIMIT,
     keeps: tuple[int, ...] = (),
     each_node: bool = False,
+    terms: Terms | None = None,
 ) -> Progress:
     """Where the job stands and what should be done about it. Of its parts `most_parallel` may run at once.
 
     What has completed in the versions that it `keeps` is done. With `each_node` each part belongs to one node: no other
-    can run it, and where it fails for good the others go on all the same.
+    can run it, and where it fails for good the others go on all the same. With `terms` each part has replicas that have
+    to agree, and `most_parallel` is of parts with all of theirs.
 
     `is_later` tells which executions were written after the job's record. Whoever stopped it may not have known that it
     had ended already; an end is final.
@@ -83,18 +92,22 @@ def progress(
     if job.desired is DesiredState.STOPPED or job.failure:
         going = msgspec.structs.replace(job, desired=DesiredState.RUNNING, failure="")
         earlier = tuple(each for each in known if not is_later(each))
-        before = _by_executions(going, count, earlier, budget, backoff=backoff, keeps=keeps, each_node=each_node)
+        before = _by_executions(
+            going, count, earlier, budget, backoff=backoff, keeps=keeps, each_node=each_node, terms=terms
+        )
+        judged = {each.record.id for each in before.verdicts}
         live = tuple(each for each in known if not each.state.is_terminal)
         if before.state.is_terminal:
-            return msgspec.structs.replace(before, surplus=live)
+            return msgspec.structs.replace(before, surplus=tuple(each for each in live if each.id not in judged))
         ended_by = _last_number(job)
         if job.desired is DesiredState.STOPPED:
             return Progress(state=JobState.STOPPED, message=_last_message(job), surplus=live, ended_by=ended_by)
         return Progress(state=JobState.FAILED, message=job.failure, surplus=live, ended_by=ended_by)
-    found = _by_executions(job, count, known, budget, backoff=backoff, keeps=keeps, each_node=each_node)
+    found = _by_executions(job, count, known, budget, backoff=backoff, keeps=keeps, each_node=each_node, terms=terms)
     if most_parallel == NO_LIMIT or not found.missing:
         return found
-    return msgspec.structs.replace(found, room=max(0, most_parallel - _running(known)))
+    at_once = most_parallel * (terms.replicas if terms is not None else 1)
+    return msgspec.structs.replace(found, room=max(0, at_once - _running(known)))
 
 
 def _by_executions(
@@ -106,10 +119,13 @@ def _by_executions(
     backoff: AttemptBackoff,
     keeps: tuple[int, ...],
     each_node: bool,
+    terms: Terms | None,
 ) -> Progress:
     if job.schedule is not None:  # its runs are jobs of their own
         live = tuple([each for each in known if not each.state.is_terminal])
         return Progress(state=JobState.RUNNING, surplus=live)
+    if terms is not None:
+        return _by_replicas(job, count, known, terms, backoff=backoff, keeps=keeps)
     if count == len(known) == 1 and known[0].job_version == job.version and known[0].state not in _IN_VAIN:
         return _by_one(known[0])  # the rule
     live = tuple([each for each in known if not each.state.is_terminal])
@@ -139,13 +155,78 @@ def _by_executions(
     )
 
 
+def _by_replicas(
+    job: JobRecord,
+    count: int,
+    known: tuple[ExecutionRecord, ...],
+    terms: Terms,
+    *,
+    backoff: AttemptBackoff,
+    keeps: tuple[int, ...],
+) -> Progress:
+    of_parts: dict[int, list[ExecutionRecord]] = {part: [] for part in range(count)}
+    for each in known:
+        if each.job_version == job.version:
+            of_parts[each.partition].append(each)
+    parts = {part: standing(mine, terms, backoff) for part, mine in of_parts.items()}
+    kept = (each for each in kept_of(known, keeps) if not of_parts.get(each.partition, [each]))
+    parts |= {each.partition: PartStanding(done=each) for each in kept}
+    lost = {part: ended_at(of_parts[part], terms, backoff) for part, each in parts.items() if each.failed is not None}
+    if lost:
+        return _lost_replicas(known, of_parts, parts, lost)
+    done = [each.done for each in parts.values() if each.done is not None]
+    outdated = [each for each in known if not each.state.is_terminal and each.job_version != job.version]
+    begun = bool(done) or any(each.state in _BEGUN for mine in of_parts.values() for each in mine)
+    is_complete = len(done) == count
+    ends = [ended_at(of_parts[each.partition] or [each], terms, backoff) for each in done] if is_complete else []
+    return Progress(
+        state=JobState.COMPLETED if is_complete else JobState.RUNNING if begun else JobState.PENDING,
+        missing=tuple([(part, attempt) for part, each in parts.items() for attempt in each.missing]),
+        waits={part: each.not_before for part, each in parts.items() if each.not_before} or _NO_WAITS,
+        surplus=(*outdated, *[each for part in parts.values() for each in part.surplus]),
+        left_out_count=sum([each.result.left_out_count for each in done if each.result]),
+        ended_by=max(ends, default=0),
+        verdicts=tuple([verdict for each in parts.values() for verdict in each.verdicts]),
+    )
+
+
+def _lost_replicas(
+    known: tuple[ExecutionRecord, ...],
+    of_parts: Mapping[int, Sequence[ExecutionRecord]],
+    parts: Mapping[int, PartStanding],
+    lost: Mapping[int, int],
+) -> Progress:
+    """Where a job stands of which parts are `lost`, each by the event of this number: the first of them says why."""
+    first = min(lost, key=lambda part: (lost[part], part))
+    verdicts = tuple([verdict for part in lost for verdict in parts[part].verdicts])
+    judged = {each.record.id for each in verdicts}
+    failed = parts[first].failed
+    assert failed is not None
+    return Progress(
+        state=JobState.FAILED,
+        message=_why_replicas(failed, of_parts[first]),
+        surplus=tuple([each for each in known if not each.state.is_terminal and each.id not in judged]),
+        ended_by=lost[first],
+        verdicts=verdicts,
+    )
+
+
+def _why_replicas(failed: ExecutionRecord, of_part: Sequence[ExecutionRecord]) -> str:
+    failure = failed.failure
+    if failure is None:
+        return "The execution was cancelled."
+    told = failure.detail or failure.reason
+    answered = sum([each.failure is not None and each.failure.reason == failure.reason for each in of_part])
+    return told if answered < 2 or failure.reason == FailureReason.NO_AGREEMENT else f"{told} (of {answered} replicas)"
+
+
 def _running(known: tuple[ExecutionRecord, ...]) -> int:
     """How many run, or are about to: also of an earlier version. What is being published does not run any more."""
     return sum([each.state.holds_capacity for each in known])
 
 
 def kept_of(executions: Iterable[ExecutionRecord], keeps: tuple[int, ...]) -> Iterator[ExecutionRecord]:
-    """Those by which parts have completed in these versions, one for each part."""
+    """Those by which parts have completed in these versions; several of a part are replicas that agreed."""
     return (each for each in executions if each.state is ExecutionState.COMPLETED and each.job_version in keeps)
 
 

@@ -21,7 +21,8 @@ class FactTold(msgspec.Struct, frozen=True, kw_only=True):
     """Its node told a fact. `result` is the verified object, where that is what the fact is about.
 
     `publishes` tells whether its job has a publisher, `excused` that a failure counts for nothing until another node
-    says so too. `failure` is what the exit code of a task that has ended means to its job.
+    says so too. `failure` is what the exit code of a task that has ended means to its job. `answer` is of a replica,
+    with its result: the digest by which it is compared with the others.
     """
 
     fact: AnyFact
@@ -29,6 +30,7 @@ class FactTold(msgspec.Struct, frozen=True, kw_only=True):
     excused: bool = False
     failure: Failure | None = None
     result: VerifiedResult | None = None
+    answer: str = ""
 
 
 class NotVerified(msgspec.Struct, frozen=True):
@@ -57,11 +59,15 @@ class OfferRefused(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExecutionLost(msgspec.Struct, frozen=True):
-    """Its node is gone, or is back and does not know it any more; `excused` as in FactTold."""
+    """Its node is gone, or is back and does not know it any more; `excused` as in FactTold.
+
+    With `disowned` nothing counts either that the node has published and that nobody has agreed with yet.
+    """
 
     reason: FailureReason
     detail: str
     excused: bool = False
+    disowned: bool = False
 
 
 class NotOffered(msgspec.Struct, frozen=True):
@@ -96,6 +102,24 @@ class Withdrawn(msgspec.Struct, frozen=True):
     why: str
 
 
+class Agreed(msgspec.Struct, frozen=True):
+    """As many replicas as have to have given the same result as this one."""
+
+    why: str
+
+
+class Outvoted(msgspec.Struct, frozen=True):
+    """As many replicas as have to agree about another result than this one's."""
+
+    detail: str
+
+
+class NotAgreed(msgspec.Struct, frozen=True):
+    """So many replicas cannot agree any more, this one among them."""
+
+    detail: str
+
+
 ExecutionEvent = (
     FactTold
     | NotVerified
@@ -107,6 +131,9 @@ ExecutionEvent = (
     | NotBegun
     | Unattended
     | Withdrawn
+    | Agreed
+    | Outvoted
+    | NotAgreed
 )
 
 # ---- what comes of them -----------------------------------------------------------------------------------------

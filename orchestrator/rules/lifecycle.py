@@ -10,6 +10,7 @@ from typing import assert_never
 import msgspec
 
 from orchestrator.rules.life_events import (
+    Agreed,
     Cancel,
     Command,
     ExecutionEvent,
@@ -17,6 +18,7 @@ from orchestrator.rules.life_events import (
     ExecutionStep,
     FactTold,
     ForgetExecution,
+    NotAgreed,
     NotBegun,
     NotOffered,
     NotVerified,
@@ -24,16 +26,26 @@ from orchestrator.rules.life_events import (
     OfferRefused,
     OfferTaken,
     Outcome,
+    Outvoted,
     TimedOut,
     Unattended,
     Withdrawn,
 )
 from orchestrator.rules.location import Location
 from orchestrator.rules.placement import Placement
-from orchestrator.rules.records import OF_INCARNATIONS, SCHEMA, Event, ExecutionRecord, Failure, with_event
+from orchestrator.rules.records import (
+    OF_AGREEMENT,
+    OF_INCARNATIONS,
+    SCHEMA,
+    Event,
+    ExecutionRecord,
+    Failure,
+    with_event,
+)
 from shared.ids import ExecutionId
 from shared.jobs.states import ExecutionState, FailureReason, check_transition
 from shared.protocol.execution_lines import (
+    ANSWERED,
     ENDING,
     FAILED,
     PREPARING,
@@ -73,8 +85,9 @@ def placed(
 ) -> ExecutionStep:
     """How it begins: as a record that is to be stored, and then offered."""
     record = ExecutionRecord(
-        schema=OF_INCARNATIONS if incarnation else SCHEMA,
+        schema=OF_AGREEMENT if placement.owner else OF_INCARNATIONS if incarnation else SCHEMA,
         incarnation=incarnation,
+        owner=placement.owner,
         id=execution,
         job_id=placement.job_id,
         job_version=placement.version,
@@ -91,7 +104,7 @@ def placed(
 
 
 def _placed_text(placement: Placement) -> str:
-    which = f", attempt {placement.attempt + 1}" if placement.attempt else ""
+    which = f", attempt {placement.attempt + 1}" if placement.attempt and not placement.owner else ""
     return f"Placed on node {placement.node_id}{which}"
 
 
@@ -99,6 +112,8 @@ def transition(record: ExecutionRecord, event: ExecutionEvent, *, now: int) -> E
     """What becomes of the execution by this event. `ExecutionStep.record` is `record` itself where nothing changes."""
     if record.state.is_terminal:
         return ExecutionStep(record, Outcome.LATE, _when_late(record, event))
+    if record.awaits_agreement:
+        return _after_answer(record, event, now)
     match event:
         case FactTold():
             return _after_fact(record, event, now)
@@ -119,8 +134,49 @@ def transition(record: ExecutionRecord, event: ExecutionEvent, *, now: int) -> E
             after = _moved(record, ExecutionState.CANCELLED, now, topic=ENDING, message=why[:MAX_DETAIL])
             after = msgspec.structs.replace(after, failure=None)
             return ExecutionStep(after, Outcome.MOVED, (Cancel(record, why),))
+        case Agreed() | Outvoted() | NotAgreed():  # about an answer that it has not given
+            return ExecutionStep(record, Outcome.KNOWN)
         case _:
             assert_never(event)
+
+
+def _after_answer(record: ExecutionRecord, event: ExecutionEvent, now: int) -> ExecutionStep:
+    """Its node is done with it: what counts is whether other replicas agree, and whether its job still wants it."""
+    match event:
+        case Agreed(why):
+            return _agreed(record, why, now)
+        case Outvoted(detail):
+            return _answered_in_vain(record, FailureReason.RESULT_DIFFERS, detail, now)
+        case NotAgreed(detail):
+            return _answered_in_vain(record, FailureReason.NO_AGREEMENT, detail, now)
+        case ExecutionLost(disowned=True):
+            return _answered_in_vain(record, event.reason, event.detail, now)
+        case Withdrawn(why):
+            after = _moved(record, ExecutionState.CANCELLED, now, topic=ENDING, message=why[:MAX_DETAIL])
+            return ExecutionStep(msgspec.structs.replace(after, failure=None), Outcome.MOVED)
+        case FactTold() | NotVerified():
+            return ExecutionStep(record, Outcome.KNOWN, (_settle(record),))
+        case OfferTaken() | OfferRefused() | NotOffered() | ExecutionLost() | TimedOut() | NotBegun() | Unattended():
+            return ExecutionStep(record, Outcome.KNOWN)
+        case _:
+            assert_never(event)
+
+
+def _agreed(record: ExecutionRecord, why: str, now: int) -> ExecutionStep:
+    """A task that has failed by its exit code, as others have, fails for that."""
+    if record.failure is None:
+        after = _moved(record, ExecutionState.COMPLETED, now, topic=PUBLISHING, message=f"{PUBLISHED}: {why}")
+    else:
+        details = _exit_details(record.failure, _exit_code(record))
+        message = f"{_failed_text(record.failure)}{YET_PUBLISHED}{why}"
+        after = _moved(record, ExecutionState.FAILED, now, topic=PUBLISHING, message=message, details=details)
+    return ExecutionStep(after, Outcome.MOVED)
+
+
+def _answered_in_vain(record: ExecutionRecord, reason: FailureReason, detail: str, now: int) -> ExecutionStep:
+    """Also where its task has failed by its exit code: nobody says so but its node."""
+    after = _with_failure(msgspec.structs.replace(record, failure=None), reason, detail, now, topic=ENDING)
+    return ExecutionStep(after, Outcome.MOVED)
 
 
 def _not_begun(record: ExecutionRecord, event: NotBegun | Unattended | NotOffered, now: int) -> ExecutionStep:
@@ -139,6 +195,8 @@ def _when_late(record: ExecutionRecord, event: ExecutionEvent) -> tuple[Command,
         case OfferTaken():  # it was stopped while it was being offered
             return (Cancel(record, "Stopped while it was being offered"),)
         case OfferRefused() | NotOffered() | ExecutionLost() | TimedOut() | NotBegun() | Unattended() | Withdrawn():
+            return ()
+        case Agreed() | Outvoted() | NotAgreed():
             return ()
         case _:
             assert_never(event)
@@ -210,6 +268,10 @@ def _after_publishing(
     if told.result is None:
         return ExecutionStep(record, Outcome.UNVERIFIED)
     what = f"{fact.size_bytes:,} bytes, {fact.entries:,} entries"
+    if told.answer:
+        events = with_event(record.events, _event(PUBLISHING, f"{ANSWERED}, {what}", now, at))
+        after = msgspec.structs.replace(record, modify_time=now, events=events, result=told.result, answer=told.answer)
+        return ExecutionStep(after, Outcome.MOVED, (_settle(after),))
     if record.failure is None:
         message = f"{PUBLISHED}, {what}"
         after = _moved(record, ExecutionState.COMPLETED, now, at=at, topic=PUBLISHING, message=message)
@@ -263,7 +325,7 @@ def _progressed(record: ExecutionRecord, fact: ExecutionProgressed, now: int, at
     topic, most = (PUBLISHING, MAX_WAITING) if publishing else (PREPARING, MAX_PROGRESS)
     told = [event for event in record.events if event.topic in {PREPARING, PUBLISHING}]
     text = _progress_text(fact)
-    if text.startswith(PUBLISHED):  # which is for the orchestrator to say
+    if text.startswith((PUBLISHED, ANSWERED)):  # which is for the orchestrator to say
         return ExecutionStep(record, Outcome.KNOWN)
     if sum(event.topic == topic for event in told) >= most or any(event.message == text for event in told):
         return ExecutionStep(record, Outcome.KNOWN)

@@ -1,7 +1,7 @@
 """Placement: which node gets which execution, or why none does. A pure function over jobs and nodes."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 
@@ -27,7 +27,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """A job with (partition, attempt) to place. `refused_by` will not run it, and why; `failed_on` did not do well.
 
     Of `missing`, at most `most` are placed this time, as others are next then. `waiting_seconds` are since this version
-    was submitted. With `targets` each part is for the node of its number alone.
+    was submitted. With `targets` each part is for the node of its number alone. Of a job with `replicas` those of one
+    part run at that many owners; `owners` are, by the part, those that have one already.
     """
 
     job_id: JobId
@@ -40,6 +41,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     waiting_seconds: float = 0.0
     most: int = sys.maxsize
     targets: tuple[NodeId, ...] = ()
+    replicas: int = 1
+    owners: Mapping[int, frozenset[str]] = {}
 
     @property
     def shape(self) -> Shape:
@@ -53,6 +56,8 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     node_id: NodeId
     resources: Capacity
+    owner: str = ""
+    """Of a replica: whose node that is."""
 
 
 AtHand = Callable[[Wanted, int], Sequence[NodeId]]
@@ -109,6 +114,11 @@ def plan(
             charge(each, _place_on_targets(each, lane, fleet, result, count))
         elif not lane.suitable:
             result.impossible[each.job_id] = impossible(each, lane.reasons, are_others=bool(fleet.nodes))
+        elif each.replicas > 1:
+            placed = _place_replicas(each, lane, fleet, result, count, at_hand=at_hand)
+            charge(each, placed)
+            if not placed and not lane.has_room:
+                blocked[shape] = result.waiting[each.job_id]
         else:
             placed = _place(each, lane, fleet, result, count, at_hand=at_hand)
             charge(each, placed)
@@ -152,6 +162,55 @@ def _place(wanted: Wanted, lane: Lane, fleet: Fleet, result: Plan, count: int, *
         lane.catch_up()
         result.placements.append(placement_of(wanted, partition, attempt, node))
     return count
+
+
+def _place_replicas(wanted: Wanted, lane: Lane, fleet: Fleet, result: Plan, count: int, *, at_hand: AtHand) -> int:
+    """Place the first `count`, each at an owner that has none of its part; one that has to wait holds up no other.
+
+    Nothing is begun while there are not enough owners for all replicas of a part.
+    """
+    there = {each.owner for each in lane.suitable.values()}
+    if len(there) < wanted.replicas and not wanted.owners:
+        result.waiting[wanted.job_id] = too_few_owners(wanted.replicas, len(there))
+        return 0
+    taken: dict[NodeId, int] = {}
+    owners = {part: set(of_part) for part, of_part in wanted.owners.items()}
+    waiting: list[int] = []
+    for partition, attempt in wanted.missing[:count]:
+        used = owners.setdefault(partition, set())
+        chosen = lane.choose(wanted.failed_on, taken, at_hand(wanted, partition), used)
+        if chosen is None:
+            waiting.append(partition)
+            continue
+        node, owner = chosen.info.node_id, chosen.owner
+        taken[node] = taken.get(node, 0) + 1
+        used.add(owner)
+        fleet.take(chosen, wanted.resources)
+        lane.catch_up()
+        placement = placement_of(wanted, partition, attempt, node)
+        result.placements.append(msgspec.structs.replace(placement, owner=owner))
+    if waiting:
+        result.waiting[wanted.job_id] = _waiting_for_owners(wanted, lane, owners[waiting[0]])
+    return count - len(waiting)
+
+
+def _waiting_for_owners(wanted: Wanted, lane: Lane, used: Collection[str]) -> str:
+    """Why a replica is not placed, where these owners have one of its part. Whose a node is, is for operators alone."""
+    if not lane.has_room:
+        return _waiting(wanted.resources, lane)
+    others = sum(each.owner not in used for each in lane.suitable.values())
+    if not others:
+        return f"Waiting for a node of another owner than the {len(used)} that have a replica of this part."
+    return f"Waiting for room on {others} node(s) of other owners: each replica of a part runs at another one."
+
+
+def too_few_owners(replicas: int, owners: int) -> str:
+    """Of a job with replicas where suitable nodes have so many owners."""
+    there = "1 owner" if owners == 1 else f"{owners} owners"
+    return (
+        f"Waiting for nodes of {replicas} owners: each replica of a part runs at another one, and the nodes that suit"
+        f" this job belong to {there}. `tarpon node token create --owner NAME` says whose a node is."
+    )
 
 
 def placement_of(wanted: Wanted, partition: int, attempt: int, node: NodeId) -> Placement:

@@ -38,7 +38,7 @@ from shared.jobs.capacity import Capacity
 from shared.jobs.needs import needs_of
 from shared.jobs.secrets import uses_secrets
 from shared.jobs.spec import OPS, Job
-from shared.jobs.states import DesiredState, ExecutionState, JobState
+from shared.jobs.states import DesiredState, ExecutionState, FailureReason, JobState
 from shared.protocol import subjects
 from shared.protocol.messages import NodeInfo, RunOutput
 from shared.protocol.published_facts import PublishedFacts
@@ -71,11 +71,16 @@ OF_SCHEDULES = 8
 OF_OPS = 9
 """Of jobs that run on each node: a program that does not know of these would run them on any one."""
 
-NEWEST_SCHEMA = OF_OPS
+OF_AGREEMENT = 10
+"""Of jobs with replicas, and of these: a program that does not know of them would take any one for the result."""
+
+NEWEST_SCHEMA = OF_AGREEMENT
 
 
 def schema_of(job: Job) -> int:
     """That of a record which has this specification."""
+    if job.verification:
+        return OF_AGREEMENT
     if job.type == OPS:
         return OF_OPS
     if job.schedule:
@@ -291,10 +296,31 @@ class ExecutionRecord(KeyedRecord, frozen=True, kw_only=True):
     modify_time: int
     incarnation: str = ""
     """That of the state when this was decided; empty where it had never been restored."""
+    owner: str = ""
+    """Of a replica: whose node it is placed on, by the join token."""
+    answer: str = ""
+    """Of a replica that has published: the digest, in hexadecimal, by which it is compared with the others."""
 
     @property
     def key(self) -> str:
         return subjects.execution_record(self.decision)
+
+    @property
+    def awaits_agreement(self) -> bool:
+        """Whether it has published, so that its node is done with it, and it is not decided yet whether that counts."""
+        return bool(self.answer) and self.state is ExecutionState.PUBLISHING
+
+    @property
+    def has_counting_result(self) -> bool:
+        """Whether what it published is a result of its part: not that of a replica which nobody has agreed with."""
+        if self.result is None or self.awaits_agreement or self.state is ExecutionState.CANCELLED:
+            return False
+        return not self.answer or self.failure is None or self.failure.reason == FailureReason.NON_ZERO_EXIT_CODE
+
+    @property
+    def is_over_there(self) -> bool:
+        """Whether nothing is left to do for its node."""
+        return self.state.is_terminal or self.awaits_agreement
 
     @property
     def decision(self) -> str:
@@ -322,16 +348,32 @@ class Suspicion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str = ""
 
 
+class NodeDifference(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A node has answered otherwise than the others of a part have agreed about, at this time: how, in a sentence."""
+
+    execution: ExecutionId
+    job: JobId
+    time: int
+    detail: str = ""
+
+
+MOST_DIFFERENCES = 32
+"""So many are kept of a node; all are counted."""
+
+
 class NodeRecord(KeyedRecord, frozen=True, kw_only=True):
     """On a node that is `draining` nothing new is placed.
 
     `engines_away` are engines that it offered before and does not offer now, and since when, in nanoseconds since 1970.
+    `differences` are the last of those that it had, `differed` how many there were, since an operator approved it last.
     """
 
     info: NodeInfo
     draining: bool = False
     engines_away: dict[str, int] = {}
     suspicion: Suspicion | None = None
+    differences: tuple[NodeDifference, ...] = ()
+    differed: int = 0
 
     @property
     def key(self) -> str:

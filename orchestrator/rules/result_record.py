@@ -70,8 +70,9 @@ def result_record(
     job: JobRecord, spec: Job, keeps: tuple[int, ...], execution: ExecutionRecord, *, count: int
 ) -> ResultRecord | None:
     """What is told of this execution, of one of `count` parts; None where it has no result, or has it no more."""
-    if execution.result is None or execution.location is None or execution.result_deleted:
+    if not execution.has_counting_result or execution.location is None or execution.result_deleted:
         return None
+    assert execution.result is not None
     return ResultRecord(
         format=FORMAT,
         job_id=job.id,

@@ -19,6 +19,7 @@ from shared.protocol.messages import (
     PROTOCOL,
     PUBLISHES_PLAIN,
     RUNS_REPRODUCIBLY,
+    SENDS_MANIFESTS,
     TAKES_SECRETS,
     WRITES_LOCAL_PATHS,
     NodeInfo,
@@ -32,6 +33,7 @@ _FOR_ABILITY = {
     PUBLISHES_PLAIN: "publish plain objects",
     RUNS_REPRODUCIBLY: "run tasks reproducibly",
     WRITES_LOCAL_PATHS: "have tasks write to its own folders",
+    SENDS_MANIFESTS: "send manifests of results",
     TAKES_SECRETS: "give tasks secrets",
 }
 
@@ -46,7 +48,8 @@ class Shortfall(NamedTuple):
 class Attendance(msgspec.Struct, frozen=True, kw_only=True):
     """How a node is there, beside what a candidate tells. Instants are nanoseconds since 1970, 0 if not known.
 
-    A node that is `on_trial` has the one task that a node is given which has failed task after task.
+    One that `differs` gave other results than others agree about, so often that it is given nothing. A node that is
+    `on_trial` has the one task that a node is given which has failed task after task.
     """
 
     rejected: bool = False
@@ -55,6 +58,7 @@ class Attendance(msgspec.Struct, frozen=True, kw_only=True):
     stopping: bool = False
     changed: int = 0
     rests_until: int = 0
+    differs: bool = False
     on_trial: bool = False
     suspected_for: str = ""
 
@@ -66,6 +70,8 @@ def for_good(shape: Shape, resources: Capacity, candidate: Candidate) -> Iterato
     """
     info, publisher = candidate.info, shape.publisher.lower()
     yield from _not_allowed(shape.namespace, candidate)
+    if shape.replicas > 1:
+        yield from _owned_by_nobody(candidate)
     if not info.protocol_min <= PROTOCOL <= info.protocol_max:
         spoken = f"speaks protocol {info.protocol_min} to {info.protocol_max}, this orchestrator {PROTOCOL}"
         yield Shortfall(Standing.OTHER_PROTOCOL, spoken)
@@ -103,6 +109,12 @@ def _not_allowed(namespace: str, candidate: Candidate) -> Iterator[Shortfall]:
         yield Shortfall(Standing.UNAPPROVED, told)
 
 
+def _owned_by_nobody(candidate: Candidate) -> Iterator[Shortfall]:
+    if not candidate.owner:
+        told = "has no owner, and each replica runs at another one: `tarpon node token create --owner NAME`"
+        yield Shortfall(Standing.NO_OWNER, told)
+
+
 def at_present(shape: Shape, resources: Capacity, candidate: Candidate, attendance: Attendance) -> Iterator[Shortfall]:
     """Why this node cannot be given such a job now, though it may be one day; nothing if it is ready for one."""
     if attendance.rejected:
@@ -117,7 +129,9 @@ def at_present(shape: Shape, resources: Capacity, candidate: Candidate, attendan
         yield Shortfall(Standing.JOINING, "is connected, and has not told yet what it holds")
     if candidate.away.get(shape.engine.lower()):
         yield Shortfall(Standing.ENGINE_AWAY, f"its engine {shape.engine} is away, and waited for")
-    if attendance.rests_until:
+    if attendance.differs:
+        yield Shortfall(Standing.RESTING, f"rests{candidate.resting}")
+    elif attendance.rests_until:
         yield Shortfall(Standing.RESTING, f"rests until {_clock(attendance.rests_until)}{candidate.resting}")
     elif attendance.on_trial:
         told = f" ({attendance.suspected_for})" if attendance.suspected_for else ""

@@ -32,6 +32,8 @@ class LastHeard(msgspec.Struct, frozen=True, kw_only=True):
 
 def of_silent_node(record: ExecutionRecord, *, publish_seconds: float, now: int) -> ExecutionLost | None:
     """A finished result on a silent node is worth waiting for: its task would have to run again."""
+    if record.awaits_agreement:
+        return None
     if record.state is ExecutionState.PUBLISHING and now - record.modify_time <= publish_seconds * 1e9:
         return None
     return ExecutionLost(FailureReason.NODE_LOST, f"Node {record.node_id} has disappeared")

@@ -203,4 +203,4 @@ class Timetable:
 
 def _may_go(entry: JobEntry) -> bool:
     progress = entry.progress
-    return progress.state.is_terminal and not progress.surplus and entry.job.removal is None
+    return progress.state.is_terminal and not progress.has_loose_ends and entry.job.removal is None

@@ -35,6 +35,8 @@ class Backlog:
         self.released = 0
         #: Jobs with executions that should stop.
         self.surplus: dict[JobId, None] = {}
+        #: Jobs with replicas that have answered, about which is to be decided.
+        self.judged: dict[JobId, None] = {}
         #: Why a job that waits has to wait.
         self.reasons: dict[JobId, str] = {}
         #: Jobs of which nothing has been placed, by when they were submitted.
@@ -61,6 +63,10 @@ class Backlog:
             self.surplus[job] = None
         else:
             self.surplus.pop(job, None)
+        if entry.progress.verdicts:
+            self.judged[job] = None
+        else:
+            self.judged.pop(job, None)
         self._count(entry)
         self._limit(entry)
         if in_chain:
@@ -106,6 +112,7 @@ class Backlog:
         self._unqueue(job)
         self.waiting.drop(job)
         self.surplus.pop(job, None)
+        self.judged.pop(job, None)
         self.reasons.pop(job, None)
         self.oldest.drop(job)
         self.deadlines.drop(job)

@@ -59,7 +59,7 @@ class EndedJobs:
         self, job: JobRecord, progress: Progress, executions: Iterable[ExecutionRecord], versions: int
     ) -> None:
         """Of a job that has ended."""
-        if progress.surplus or job.removal is not None:
+        if progress.has_loose_ends or job.removal is not None:
             self.drop(job.id)
             return
         self.taken.discard(job.id)

@@ -14,6 +14,7 @@ from orchestrator.rules.frozen_inputs import FrozenInputs
 from orchestrator.rules.job_progress import NO_LIMIT, Progress, kept_of, progress
 from orchestrator.rules.pinned_needs import PinnedNeed
 from orchestrator.rules.records import ExecutionRecord, JobRecord, Replaced
+from orchestrator.rules.replicas.agreement import Terms
 from orchestrator.state.job_records import (
     NOTHING_HELD,
     ExitCodes,
@@ -46,9 +47,14 @@ def plain_progress(state: JobState) -> Progress:
 
 def _plain(found: Progress) -> Progress:
     """Without the number of the event by which the job ended; the same one for many jobs, where that is all."""
-    if not (found.message or found.missing or found.surplus or found.left_out_count):
+    if not (found.message or found.missing or found.surplus or found.left_out_count or found.verdicts):
         return _PLAIN[found.state]
     return msgspec.structs.replace(found, ended_by=0) if found.ended_by else found
+
+
+def _terms(spec: Job, max_attempts: int) -> Terms | None:
+    said = spec.verification
+    return Terms(replicas=said.replicas, quorum=said.quorum, max_attempts=max_attempts) if said else None
 
 
 class JobEntry:
@@ -336,6 +342,7 @@ class JobEntry:
             most_parallel=spec.max_parallel or NO_LIMIT,
             keeps=self.kept_versions(),
             each_node=spec.type == OPS,
+            terms=_terms(spec, max_attempts),
         )
         self._ended_by = found.ended_by
         self._progress = _plain(found)

@@ -12,6 +12,7 @@ from shared.data.plain_data import is_bounded
 from shared.ids import JobId
 from shared.jobs.capacity import Capacity, sum_of
 from shared.jobs.spec import Job, SpecConfig, Task
+from shared.jobs.states import ExecutionState
 from shared.protocol import subjects
 
 
@@ -43,11 +44,14 @@ _ONE: dict[int, ExitCodes] = {code: ((code, 1),) for code in range(256)}
 
 
 def exit_codes(executions: Iterable[ExecutionRecord]) -> ExitCodes:
-    """Of the last attempts at the parts, as far as their tasks have ended: codes in order, and how many ended so."""
+    """Of the attempts at the parts that have completed, or else the last: codes in order, and how many ended so.
+
+    As far as their tasks have ended.
+    """
     latest: dict[int, ExecutionRecord] = {}
     for each in executions:
         known = latest.get(each.partition)
-        if known is None or known.attempt < each.attempt:
+        if known is None or _rank(known) < _rank(each):
             latest[each.partition] = each
     # A node tells a code below 0 of a task that did not end by itself.
     codes = [
@@ -56,6 +60,10 @@ def exit_codes(executions: Iterable[ExecutionRecord]) -> ExitCodes:
     if len(codes) == 1 and codes[0] in _ONE:
         return _ONE[codes[0]]  # the rule, and one for all
     return tuple(sorted(Counter(codes).items()))
+
+
+def _rank(record: ExecutionRecord) -> tuple[bool, int]:
+    return record.state is ExecutionState.COMPLETED, record.attempt
 
 
 def revisions_of(job: JobId, of_record: int, of_parts: Mapping[str, int]) -> Iterator[tuple[str, int]]:

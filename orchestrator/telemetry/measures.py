@@ -23,6 +23,8 @@ class Measures:
         self.publish_seconds = 0.0
         self.publish_retries = 0
         self.publish_renewals = 0
+        self.outvoted = 0
+        """Replicas that gave another result than others had agreed about."""
         self.held_back = HeldBack()
         self.scheduled_runs: Counter[str] = Counter()
         """By what became of them, of RUN_OUTCOMES."""

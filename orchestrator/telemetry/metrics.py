@@ -183,6 +183,11 @@ class Metrics:
             Total("tarpon_publish_retries", "Repeated uploads for these results.", plain(counted.publish_retries)),
             Total("tarpon_publish_renewals", "Renewed URLs for these results.", plain(counted.publish_renewals)),
             Total(
+                "tarpon_replicas_outvoted",
+                "Replicas of parts that gave another result than others had agreed about.",
+                plain(counted.outvoted),
+            ),
+            Total(
                 "tarpon_webhooks",
                 "Tries to send a webhook, by what became of each.",
                 {(outcome,): float(count) for outcome, count in self._webhooks.counts.items()},

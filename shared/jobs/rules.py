@@ -23,6 +23,7 @@ from shared.jobs.modules import modules_problems, normalised_targets
 from shared.jobs.needs import needs_problems, normalised_needs
 from shared.jobs.paths import parts_of, path_problem
 from shared.jobs.quantities import parse_bytes, parse_cpu, parse_gpu
+from shared.jobs.replicas.verification import normalised_verification, verification_problems
 from shared.jobs.schedules import normalised_schedule, schedule_problems
 from shared.jobs.secrets import secrets_problems, uses_secrets
 from shared.jobs.spec import OPS, Constraint, Job, Network, Resources, ResultPath, Retries, SpecConfig, Task, Timeouts
@@ -72,6 +73,7 @@ def normalised(job: Job) -> Job:
         max_parallel=job.max_parallel or msgspec.UNSET,
         needs=normalised_needs(job) if job.needs else msgspec.UNSET,
         schedule=msgspec.UNSET if job.schedule is msgspec.UNSET else normalised_schedule(job.schedule),
+        verification=normalised_verification(job.verification) if job.verification else msgspec.UNSET,
         tasks=tuple(_normalised_task(task) for task in job.tasks[:1]),
     )
 
@@ -149,6 +151,8 @@ def problems(job: Job) -> Iterator[str]:
         yield from needs_problems(job)
     if job.schedule:
         yield from schedule_problems(job)
+    if job.verification:
+        yield from verification_problems(job)
     for number, constraint in enumerate(job.constraints):
         yield from _constraint_problems(constraint, f"Constraints[{number}]")
     if not job.tasks:

@@ -130,6 +130,18 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_
     keep: int = 0
 
 
+class Verification(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
+    """How many nodes of different owners run each part, and how many of them have to agree about `of`, one of OF.
+
+    In its normal form all three are there. `of` is what is compared: the `result` as it is, the `paths` of the result
+    alone, or what the task wrote on `stdout`; the exit code always.
+    """
+
+    replicas: int = 0
+    quorum: int = 0
+    of: str = ""
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """What the author of a job decides. The fields that the server owns are added by `JobView`."""
 
@@ -148,6 +160,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """The jobs that it waits for; absent where it waits for none. In their normal form all are of the long kind."""
     schedule: str | Schedule | UnsetType = UNSET
     """When it is run, each time as a job of its own; absent where it is run once. In its normal form it is long."""
+    verification: Verification | UnsetType = UNSET
+    """Whether its results count only where several nodes agree about them; absent where they do not."""
 
     @property
     def task(self) -> Task:

@@ -107,6 +107,15 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     hint: str = ""
 
 
+class DifferenceView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """A result of the node that differed from what others of its part agreed about: which, when, and how."""
+
+    execution_id: str = field(name="ExecutionID")
+    job_id: str = field(name="JobID")
+    time: datetime
+    detail: str = ""
+
+
 class NodeState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     info: NodeInfoView
     membership: str = APPROVED
@@ -120,6 +129,10 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """Why it is given one task at a time: it has failed task after task, until one goes well. Empty if it is not."""
     namespaces: tuple[str, ...] = ()
     """Those whose jobs it may be given, where it is not to be given all."""
+    differed: int = 0
+    """How often it gave another result than others had agreed about, since it was approved last."""
+    differences: tuple[DifferenceView, ...] = ()
+    """The last of these, the newest first; for who sees all namespaces."""
     owner: str = ""
     """Whose it is, by the token with which it joined; empty if that names nobody. For who sees all namespaces."""
     join_token: str = ""

@@ -145,6 +145,14 @@ class NodeManager(Struct, frozen=True, kw_only=True, rename="pascal"):
             " then they fail if no other node could."
         ),
     ] = Duration(300)
+    rest_after_differences: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="After how many results that differ from what other nodes agree about a node gets nothing more,"
+            " until `tarpon node approve`; 0 is never. Of jobs with Verification.",
+        ),
+    ] = 3
     messages_per_second: Annotated[
         int,
         Meta(

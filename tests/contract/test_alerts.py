@@ -118,7 +118,7 @@ TROUBLES = {
     "TarponNodesDisconnected": gauge('tarpon_nodes{connection="DISCONNECTED"}', 1, 0),
     **{
         f"Tarpon{code}": gauge(f'tarpon_node_warnings{{code="{code}"}}', 1, 0)
-        for code in ("NodeClockOff", "NodeDiskFull", "NodeEngineAway", "NodeSuspect", "NodeProblem")
+        for code in ("NodeClockOff", "NodeDiskFull", "NodeEngineAway", "NodeSuspect", "NodeDiffers", "NodeProblem")
     },
     "TarponNodeNotIsolated": gauge('tarpon_node_warnings{code="NodeNotIsolated"}', 1, 0, at="65m", length=70),
     "TarponNodeVersionsApart": gauge('tarpon_node_warnings{code="NodeVersionDiffers"}', 1, 0, at="25h", length=1500),

@@ -43,6 +43,10 @@ WHOLE: dict[str, Any] = {
 BESIDE: dict[str, dict[str, Any]] = {
     "Needs[0].": {"Needs": [{"Job": "other"}]},
     "Schedule.": {"Schedule": {"Cron": "@daily"}},
+    "Verification.": {
+        "Verification": {"Replicas": 3},
+        "Tasks": [{name: value for name, value in WHOLE["Tasks"][0].items() if name != "Retries"}],
+    },
 }
 """What has to be there for a field to mean something."""
 

@@ -32,8 +32,9 @@ from orchestrator.rules.records import (
     schema_of,
 )
 from shared.ids import NodeId
-from shared.jobs.spec import Job, Need
+from shared.jobs.spec import Job, Need, Verification
 from shared.jobs.states import ExecutionState
+from tests.builders import new_task
 
 NODE = b'{"info":{"node_id":"n-1","version":"1","engines":["docker"]},"draining":true}'
 NEWER_NODE = (
@@ -260,6 +261,27 @@ def test_whose_a_node_is_goes_from_the_token_to_what_is_stored_of_the_node() -> 
     assert isinstance(token, TokenRecord)
     assert approved(binding_by(token, "UABC")).owner == "maria"
     assert msgspec.json.encode(token) == TOKEN[:-1] + b',"owner":"maria"}'
+
+
+REPLICA = (
+    b'{"schema":10,"id":"e-1","job_id":"j-1","job_version":1,"partition":0,"attempt":2,"node_id":"n-1",'
+    b'"resources":{"CPU":1.0},"state":"Publishing","result":{"size_bytes":1,"sha256":"ff","etag":"e"},'
+    b'"create_time":1,"modify_time":2,"owner":"maria","answer":"abcd"}'
+)
+
+
+def test_a_replica_that_has_answered_is_stored_with_its_owner_and_waits() -> None:
+    record = decode_record("execution.j-1.1.0.2", REPLICA)
+    assert isinstance(record, ExecutionRecord)
+    assert (record.owner, record.answer) == ("maria", "abcd")
+    assert record.awaits_agreement
+    assert not record.has_counting_result
+    assert msgspec.json.encode(record) == REPLICA
+
+
+def test_a_program_that_knows_no_replicas_decides_nothing_where_there_are_some() -> None:
+    """It would take the first of them for the result."""
+    assert schema_of(Job(tasks=(new_task(),), verification=Verification(replicas=3, quorum=2, of="result"))) == 10
 
 
 SPENT = b'{"id":"0123456789abcdef","expires":7}'

@@ -130,4 +130,4 @@ class Removals:
 
 
 def _has_ended(entry: JobEntry) -> bool:
-    return entry.progress.state.is_terminal and not entry.progress.surplus
+    return entry.progress.state.is_terminal and not entry.progress.has_loose_ends

@@ -33,6 +33,8 @@ class Standing(enum.StrEnum):
     STORE_UNREACHABLE = "store-unreachable"
     UNAPPROVED = "unapproved"
     """An operator has to approve it first."""
+    NO_OWNER = "no-owner"
+    """It is nobody's, and each replica of a part runs at another owner."""
     REFUSED = "refused"
     REJECTED = "rejected"
     OTHER_PROTOCOL = "other-protocol"

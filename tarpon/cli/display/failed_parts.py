@@ -22,7 +22,8 @@ class FailedParts:
     def __init__(self, job: JobView, executions: Iterable[ExecutionView]) -> None:
         self._job = job.id
         self._count = job.part_count
-        last = {each.partition_index: each for each in sorted(executions, key=lambda each: each.create_time)}
+        in_order = sorted(executions, key=lambda each: (each.state is ExecutionState.COMPLETED, each.create_time))
+        last = {each.partition_index: each for each in in_order}
         self._failed = [last[part] for part in sorted(last) if last[part].state in _FAILED]
         self._is_known = bool(last)
         self._completed = sum(each.state is ExecutionState.COMPLETED for each in last.values())

@@ -10,7 +10,7 @@ from shared.data.plain_text import indented
 from shared.errors import TarponError
 from shared.ids import short
 from shared.jobs.partition_names import partition_name
-from shared.jobs.spec import JobView
+from shared.jobs.spec import OPS, Job, JobView
 from shared.protocol.rest import ExecutionView, HistoryItem
 from shared.runtime.aio import background
 from tarpon.cli.display.partitions import Stage, stage_of
@@ -25,6 +25,11 @@ LOOK_SECONDS = 1.0
 """Between looks at which parts the executions belong to, which fetch all of them."""
 
 _BEGUN = frozenset({Stage.RUNNING, Stage.PUBLISHING, Stage.WAITING_FOR_S3, Stage.COMPLETED})
+
+
+def names_nodes(job: Job) -> bool:
+    """Whether what its tasks write is told apart by their nodes: there may be several of one part."""
+    return job.type == OPS or bool(job.verification)
 
 
 class FollowedSink(Protocol):

@@ -13,7 +13,7 @@ from shared.errors import NoResults, OrchestratorUnreachable, TarponError
 from shared.jobs.needs import needs_of
 from shared.jobs.rules import normalised
 from shared.jobs.several import called, in_order
-from shared.jobs.spec import OPS, Job, JobView
+from shared.jobs.spec import Job, JobView
 from shared.jobs.states import JobState
 from shared.protocol.rest import ExecutionView, HistoryItem, SubmitResponse
 from shared.runtime.aio import pipelined
@@ -22,7 +22,7 @@ from tarpon.cli.console.clients import client_of
 from tarpon.cli.console.outcomes import Exit, JobFailed, JobStopped, show_error
 from tarpon.cli.console.output import json_text, show
 from tarpon.cli.display.chain_lines import ChainLines
-from tarpon.cli.display.followed_output import FollowedOutput
+from tarpon.cli.display.followed_output import FollowedOutput, names_nodes
 from tarpon.cli.display.outages import outages_told
 from tarpon.cli.display.run_ends import completed, is_published
 from tarpon.cli.display.watching import Watched, advise, known_executions, refuse_failure, watched
@@ -159,7 +159,7 @@ class ChainRun:
             end = await watched(client, job, lines.news, only_version=version)
         else:
             spec = normalised(self._jobs[number])
-            output = FollowedOutput(client, job, version, lines, count=spec.count or 1, by_node=spec.type == OPS)
+            output = FollowedOutput(client, job, version, lines, count=spec.count or 1, by_node=names_nodes(spec))
 
             def write(news: HistoryItem | JobView) -> None:
                 lines.news(news)

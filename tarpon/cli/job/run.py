@@ -19,7 +19,7 @@ from tarpon.cli.console.clients import client_of
 from tarpon.cli.console.odd_entries import GetReport, ResultsNotWhole, not_whole
 from tarpon.cli.console.outcomes import Exit, JobFailed, JobStopped, show_error
 from tarpon.cli.console.output import json_text, show
-from tarpon.cli.display.followed_output import FollowedOutput
+from tarpon.cli.display.followed_output import FollowedOutput, names_nodes
 from tarpon.cli.display.live import JobDisplay
 from tarpon.cli.display.outages import outages_told
 from tarpon.cli.display.partition_lines import PartitionLines
@@ -188,7 +188,7 @@ class JobRun:
         """It is asked when the job's id is known and told, so that no failure keeps that from anybody."""
         if self._count is None:
             view = await self._job(client)
-            self._count, self._by_node = view.part_count, view.type == OPS
+            self._count, self._by_node = view.part_count, names_nodes(view)
         return self._count
 
     async def _watched(self, client: Client) -> Watched:

@@ -34,7 +34,13 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "Tasks": "What is run: one task.",
         "MaxParallel": "How many of the parts may run at once; without it as many as there is room for.",
         "Needs": "Jobs that have to have ended, with exit code 0 in every part, before this one begins: their names.",
+        "Verification": "How many nodes of different owners run each part, and how many of them have to agree.",
         "Schedule": "When the job is run, again and again; without one it is run once, at once.",
+    },
+    "Verification": {
+        "Replicas": "How many nodes of different owners run each part: 2 to 9.",
+        "Quorum": "How many of them have to agree: more than half, which it is without.",
+        "Of": "What they have to agree about: the whole result, its paths alone, or what is written on stdout.",
     },
     "Need": {
         "Job": "The name of another job of the same file, or the name or id of one that there is.",

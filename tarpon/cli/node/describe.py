@@ -37,6 +37,7 @@ def description(node: "NodeState", now: datetime) -> str:
         "Status": node.connection,
         "Drained": "yes: nothing new is placed on it" if node.draining else "no",
         "Suspect": node.suspicion,
+        "Differed": _differed(node, now),
         "Placed on it": f"{node.live_executions} executions",
         "Over its budget": ", ".join(f"{count:,} {kind}" for kind, count in sorted(node.over_budget.items())),
         "Last error": state.last_error,
@@ -66,6 +67,15 @@ def description(node: "NodeState", now: datetime) -> str:
     if node.warnings:
         values["Warnings"] = "; ".join(f"{each.message} {each.hint} [{each.code}]" for each in node.warnings)
     return pairs(values)
+
+
+def _differed(node: "NodeState", now: datetime) -> str:
+    """From what other nodes agree about."""
+    if not node.differed:
+        return ""
+    last = next(iter(node.differences), None)
+    of = f", last in job {last.job_id}, {moment(last.time, now)}: {last.detail}" if last is not None else ""
+    return f"{node.differed:,} times from what others agree about{of}"
 
 
 def _engine(name: str, info: "ComputeNodeInfo") -> str:

@@ -43,12 +43,12 @@ def running(executions: "Sequence[ExecutionView]", text: str, job: str) -> "Exec
 
 
 def latest(executions: "Sequence[ExecutionView]") -> "list[ExecutionView]":
-    """Of each part, the last attempt that wrote anything; in the order of the parts.
+    """Of each part, the attempt that completed, or else the last that wrote anything; in the order of the parts.
 
     The executions of a version are also those of earlier ones whose results it keeps.
     """
     by_part: dict[int, ExecutionView] = {}
-    for each in sorted(executions, key=lambda each: each.create_time):
+    for each in sorted(executions, key=lambda each: (each.state_name == _COMPLETED, each.create_time)):
         if each.run_output is not None:
             by_part[each.partition_index] = each
     return [by_part[part] for part in sorted(by_part)]

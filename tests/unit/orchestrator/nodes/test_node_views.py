@@ -97,6 +97,8 @@ def test_its_fields_have_the_names_of_the_reference(model: Model) -> None:
         "LiveExecutions": 2,
         "Suspicion": "",
         "Namespaces": [],
+        "Differed": 0,
+        "Differences": [],
         "Owner": "",
         "JoinToken": "",
         "OverBudget": {},

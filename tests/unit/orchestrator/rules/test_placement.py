@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -20,8 +21,15 @@ from shared.data.loopback_hosts import is_loopback
 from shared.ids import JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.constraints import PREFERENCE_PREFIX
-from shared.jobs.spec import Constraint, InputSource, Resources, SpecConfig, Task
-from shared.protocol.messages import COPIES_HARD_LINKS, PROTOCOL, RUNS_REPRODUCIBLY, TAKES_SECRETS, NodeInfo
+from shared.jobs.spec import Constraint, InputSource, Resources, SpecConfig, Task, Verification
+from shared.protocol.messages import (
+    COPIES_HARD_LINKS,
+    PROTOCOL,
+    RUNS_REPRODUCIBLY,
+    SENDS_MANIFESTS,
+    TAKES_SECRETS,
+    NodeInfo,
+)
 from shared.runtime.loopback import loopback_id
 from tests.builders import new_job
 
@@ -640,3 +648,55 @@ def test_a_job_s_own_preferences_and_the_spread_of_its_parts_come_before_its_inp
     assert placed_with(fleet, ["n-2"], wanted(constraints=(prefers,))) == ["n-1"]
     both = placed_with(Fleet([candidate("n-1"), candidate("n-2")]), ["n-2"], wanted(count=4))
     assert both == ["n-2", "n-1", "n-2", "n-1"]
+
+
+class TestReplicas:
+    """Each of a part runs at another owner."""
+
+    @staticmethod
+    def of(replicas: int = 3, *, count: int = 1, **more: object) -> Wanted:
+        plain = wanted(count=count)
+        job = replace(plain.job, verification=Verification(replicas=replicas, quorum=replicas, of="result"))
+        missing = tuple((part, attempt) for part in range(count) for attempt in range(replicas))
+        return replace(plain, job=job, missing=missing, replicas=replicas, **more)
+
+    @staticmethod
+    def at(name: str, owner: str, **more: Any) -> Candidate:
+        return replace(candidate(name, abilities=(SENDS_MANIFESTS,), **more), owner=owner)
+
+    def test_no_owner_gets_two_of_a_part_however_many_nodes_it_has(self) -> None:
+        nodes = [self.at(f"n-{each}", "a") for each in range(5)] + [self.at("n-b", "b"), self.at("n-c", "c")]
+        found = plan([self.of(count=2)], nodes, limit=NO_LIMIT)
+        for part in range(2):
+            assert sorted(each.owner for each in found.placements if each.partition == part) == ["a", "b", "c"]
+
+    def test_an_owner_that_has_one_gets_no_other(self) -> None:
+        nodes = [self.at("n-a", "a"), self.at("n-b", "b"), self.at("n-c", "c")]
+        one = replace(self.of(), missing=((0, 3),), owners={0: frozenset({"a", "c"})})
+        assert where(plan([one], nodes, limit=NO_LIMIT)) == ["n-b"]
+        none = replace(one, owners={0: frozenset({"a", "b", "c"})})
+        assert "another owner than the 3" in plan([none], nodes, limit=NO_LIMIT).waiting[none.job_id]
+
+    def test_nothing_is_begun_while_there_are_too_few_owners(self) -> None:
+        nodes = [self.at("n-a", "a"), self.at("n-b", "b"), self.at("n-c", "b")]
+        found = plan([self.of()], nodes, limit=NO_LIMIT)
+        assert not found.placements
+        assert "nodes of 3 owners" in found.waiting[self.of().job_id]
+        assert "belong to 2 owners" in found.waiting[self.of().job_id]
+
+    def test_one_that_waits_for_its_owner_holds_up_no_other_job(self) -> None:
+        nodes = [self.at("n-a", "a"), self.at("n-b", "b"), self.at("n-c", "c", free=0.0)]
+        other = replace(self.of(2), job_id=JobId("j-2"))
+        found = plan([self.of(), other], nodes, limit=NO_LIMIT)
+        assert sorted((each.job_id, each.owner) for each in found.placements) == [
+            ("j-1", "a"),
+            ("j-1", "b"),
+            ("j-2", "a"),
+            ("j-2", "b"),
+        ]
+        assert "other owners" in found.waiting[JobId("j-1")]
+
+    def test_a_node_of_nobody_or_of_an_earlier_version_gets_none(self) -> None:
+        assert "has no owner" in unsuitable(self.of(), self.at("n-1", ""))
+        assert "cannot send manifests" in unsuitable(self.of(), replace(candidate(), owner="a"))
+        assert unsuitable(wanted(), candidate()) == ""

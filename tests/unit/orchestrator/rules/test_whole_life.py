@@ -42,6 +42,7 @@ from orchestrator.rules.life_events import (
 from orchestrator.rules.lifecycle import placed, transition
 from orchestrator.rules.placement import Wanted, lane_for, placement_of, plan
 from orchestrator.rules.records import (
+    BindingRecord,
     Event,
     ExecutionRecord,
     JobRecord,
@@ -50,13 +51,15 @@ from orchestrator.rules.records import (
     SpecRecord,
     VerifiedResult,
 )
+from orchestrator.rules.replicas.agreement import Terms, event_of, is_same
 from orchestrator.rules.shortfalls import matching
 from orchestrator.state import model
 from orchestrator.state.model import Model
 from shared.errors import Conflict
 from shared.ids import ExecutionId, JobId, NodeId, execution_key, new_execution_id
 from shared.jobs.capacity import Capacity
-from shared.jobs.spec import OPS, Job, Resources, Retries, Task
+from shared.jobs.replicas.verification import replicas_of
+from shared.jobs.spec import OPS, Job, Resources, Retries, Task, Verification
 from shared.jobs.states import ExecutionState, FailureReason, JobState
 from shared.protocol import subjects
 from shared.protocol.messages import (
@@ -126,6 +129,11 @@ STEPS = (
 WEIGHTS = (6, 2, 4, 30, 40, 6, 6, 3, 2, 1, 1, 1, 1, 1, 3)
 
 
+def terms_of(spec: Job) -> Terms | None:
+    said = spec.verification
+    return Terms(replicas=said.replicas, quorum=said.quorum, max_attempts=MAX_ATTEMPTS) if said else None
+
+
 class Leader:
     def __init__(self, world: "World") -> None:
         self.model = Model(max_attempts=MAX_ATTEMPTS)
@@ -134,7 +142,9 @@ class Leader:
 
 
 class World:
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, is_honest: bool = False) -> None:
+        self.is_honest = is_honest
+        """Whether the same task ends the same wherever it runs to its end."""
         self.chance = random.Random(seed)
         self.now = 1_000_000 * SECOND
         self.log: list[tuple[str, Record]] = []
@@ -149,6 +159,7 @@ class World:
         for name in NAMES:
             info = NodeInfo(node_id=name, version="1", engines=("noop",), capacity=CAPACITY)
             self.write(self.leader, subjects.node_record(name), NodeRecord(info=info))
+            self.write(self.leader, f"binding.{name}", BindingRecord(public_key=name, owner=f"of-{name}"))
         for leader in self.leaders:
             self.catch_up(leader)
             for name in NAMES:
@@ -200,6 +211,7 @@ class World:
             backoff=NO_BACKOFF,
             is_later=lambda each: self.revisions[each.key] > written,
             each_node=spec.job.type == OPS,
+            terms=terms_of(spec.job),
         )
 
     # ---- what may happen ----------------------------------------------------------------------------------------
@@ -252,6 +264,9 @@ class World:
         for job in list(leader.model.backlog.surplus):
             for record in leader.model.jobs[job].progress.surplus:
                 self.happen(leader, record.id, Withdrawn("surplus"))
+        for job in list(leader.model.backlog.judged):
+            for verdict in leader.model.jobs[job].progress.verdicts:
+                self.happen(leader, verdict.record.id, event_of(verdict, "judged"))
 
     def something_happens(self, leader: Leader) -> None:
         """Mostly to what is live, as its leader knows it; and often what makes another attempt."""
@@ -275,6 +290,12 @@ class World:
             retries=Retries(max=self.chance.randint(0, 4), on_exit_codes=self.chance.choice(((), (75,), (1,)))),
         )
         parallel = self.chance.choice((UNSET, 1, 2))
+        if self.chance.random() < 0.3:
+            replicas = self.chance.randint(2, 3)
+            agree = Verification(replicas=replicas, quorum=self.chance.randint(2, replicas), of="result")
+            task = replace(task, retries=Retries())
+            count = self.chance.randint(1, 2)
+            return new_job("a", count=count, tasks=(task,), max_parallel=parallel, verification=agree)
         if self.chance.random() < 0.4:
             return new_job("a", type=OPS, count=0, tasks=(task,), max_parallel=parallel)
         return new_job("a", count=self.chance.randint(1, 3), tasks=(task,), max_parallel=parallel)
@@ -322,7 +343,12 @@ class World:
         record = leader.model.execution(execution)
         assert record is not None
         if isinstance(event, FactTold) and isinstance(event.fact, TaskEnded):
-            event = replace(event, failure=failure_of(self.task_of(record), event.fact.output.exit_code))
+            fact = ENDED if self.is_honest else event.fact
+            event = replace(event, fact=fact, failure=failure_of(self.task_of(record), fact.output.exit_code))
+        if isinstance(event, FactTold) and self.spec_of(record.job_id, record.job_version).verification:
+            event = replace(event, publishes=True)
+            if event.result is not None:
+                event = replace(event, answer="a" if self.is_honest else self.chance.choice("aaab"))
         step = transition(record, event, now=self.now)
         if step.record is not record:
             self.write(leader, record.key, step.record)
@@ -353,6 +379,7 @@ class World:
 
         for job_version, count in self.running().items():
             most = self.spec_of(*job_version).max_parallel or NO_LIMIT
+            most *= replicas_of(self.spec_of(*job_version))
             assert is_late or count <= max(most, running[job_version]), "no more at once than it says"
 
     def waiting_for_nodes(self, leader: Leader) -> list[Wanted]:
@@ -412,7 +439,11 @@ class World:
         for each in self.executions:
             parts[each.job_id, each.job_version, each.partition].append(each)
         for mine in parts.values():
-            _check_part(mine, self.task_of(mine[0]))
+            spec = self.spec_of(mine[0].job_id, mine[0].job_version)
+            if (terms := terms_of(spec)) is None:
+                _check_part(mine, spec.task)
+            else:
+                _check_replicas(mine, terms)
         for of_version, kept in self.kept.items():
             again = {part for (of, number, part) in parts if (of, number) == of_version}
             assert not again & kept, "what has completed is not run again"
@@ -468,8 +499,36 @@ def _check_part(mine: list[ExecutionRecord], task: Task) -> None:
         assert all(each.node_id != refusal.node_id for each in later)
 
 
+def _counts(record: ExecutionRecord) -> bool:
+    return record.state is S.COMPLETED or (bool(record.answer) and has_failed_by_exit_code(record))
+
+
+def _check_replicas(mine: list[ExecutionRecord], terms: Terms) -> None:
+    """At most one decision, by a quorum of different owners; and never more answers than replicas."""
+    assert sorted(each.attempt for each in mine) == list(range(len(mine)))
+    taking_part = [
+        each for each in mine if not each.state.is_terminal or (each.answer and each.state is not S.CANCELLED)
+    ]
+    assert len(taking_part) <= terms.replicas
+    assert len({each.owner for each in taking_part}) == len(taking_part)
+    counted = {(each.answer, each.output.exit_code) for each in mine if each.state is S.COMPLETED and each.output}
+    assert len(counted) <= 1, "one decision"
+    for each in mine:
+        reason = each.failure.reason if each.failure else ""
+        assert each.state is not S.COMPLETED or sum(is_same(each, other) for other in mine) >= terms.quorum
+        assert reason != FailureReason.RESULT_DIFFERS or any(
+            _counts(other) and not is_same(each, other) for other in mine
+        )
+        assert reason != FailureReason.NO_AGREEMENT or not counted
+        assert not (each.state is S.COMPLETED and reason)
+    costly = [each for each in mine if each.state.is_terminal and not cost_nothing(each) and not each.answer]
+    assert len(costly) <= MAX_ATTEMPTS * terms.replicas
+
+
 def _check_reason(found: Progress, mine: list[ExecutionRecord]) -> None:
     told = {each.failure.detail or each.failure.reason for each in mine if each.failure}
+    if found.message == "judged":
+        return
     message = re.sub(r"Failed on \d of \d nodes?: .*?\. Node [\w-]+: ", "", found.message)
     assert any(message.startswith(reason) for reason in told) or message == "The execution was cancelled."
 
@@ -489,6 +548,16 @@ def test_whatever_happens_the_invariants_hold(seed: int, steps: int) -> None:
     for what in world.chance.choices(STEPS, WEIGHTS, k=steps):
         world.step(what)
         world.check()
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32), steps=st.integers(1, 150))
+def test_replicas_of_honest_nodes_never_disagree_whatever_is_lost_and_told_twice(seed: int, steps: int) -> None:
+    world = World(seed, is_honest=True)
+    for what in world.chance.choices(STEPS, WEIGHTS, k=steps):
+        world.step(what)
+    reasons = {each.failure.reason for each in world.executions if each.failure is not None}
+    assert not reasons & {FailureReason.RESULT_DIFFERS, FailureReason.NO_AGREEMENT}
 
 
 @settings(max_examples=60, deadline=None)
@@ -511,12 +580,13 @@ def test_whatever_has_happened_every_job_and_every_execution_comes_to_an_end(see
         for record in [each for each in world.executions if not each.state.is_terminal]:
             world.happen(leader, record.id, FactTold(fact=ENDED, publishes=False))
             world.happen(leader, record.id, FactTold(fact=PUBLISHED, publishes=True, result=RESULT))
+        world.step("clean up")
         planned = plan(wanted(leader.model, world.now), leader.nodes.fleet({}), limit=1)
-        for job in planned.impossible:
+        for job in (*planned.impossible, *(job for job, why in planned.waiting.items() if "owner" in why)):
             world.change(leader, job, GivenUp("no node will run it"))
         world.check()
         leader.model.find_out()
-        if not leader.model.backlog.surplus and not leader.model.backlog.pending:
+        if not leader.model.backlog.surplus and not leader.model.backlog.pending and not leader.model.backlog.judged:
             break
     states = Counter(world.progress(job).state for job in world.jobs)
     assert not {state for state in states if not state.is_terminal}

@@ -1,0 +1,1 @@
+"""Replicas of parts: how many run, and what follows from their answers."""
