@@ -113,7 +113,7 @@ def prepare(config: Config, folder: Path, strays: Strays) -> Node:
         engines=engines,
         publishers=tuple(name for name in (MANAGED,) if name not in disabled),
         input_sources=(*own_inputs, *MANAGED_KINDS),
-        environment=EnvironmentPolicy(os.environ, config.compute.env.allow_list),
+        environment=EnvironmentPolicy(os.environ, config.compute.env.allow_list, node_id=identity.node_id),
         capacity=allocated(detect_capacity(folder, gpus=len(found.gpus)), config.compute.allocated_capacity),
         local_paths=local_paths,
     )

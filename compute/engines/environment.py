@@ -11,6 +11,8 @@ from shared.protocol.messages import Assignment
 FROM_NODE = "env:"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_LANG = "C.UTF-8"
+NODE_ID = "TARPON_NODE_ID"
+"""On which node the task is. The reference has no such variable."""
 _PREFIXES = ("BACALHAU_", "TARPON_")
 _NEVER = ("AWS_", *_PREFIXES)
 """Credentials and the node's own settings: no allow-list opens these."""
@@ -30,8 +32,9 @@ class VariableRefused(Refused):
 class EnvironmentPolicy:
     """What a task may have of the environment `node` of this process."""
 
-    def __init__(self, node: Mapping[str, str], allow_list: Sequence[str]) -> None:
+    def __init__(self, node: Mapping[str, str], allow_list: Sequence[str], *, node_id: str = "") -> None:
         self._node = node
+        self._node_id = node_id
         self._allow_list = tuple(allow_list)
 
     def __repr__(self) -> str:
@@ -43,7 +46,7 @@ class EnvironmentPolicy:
 
     def for_task(self, assignment: Assignment, secrets: Mapping[str, str] = _NO_SECRETS) -> dict[str, str]:
         """The job's variables, `secrets` among them, and the system's own over them, so that no job can set those."""
-        return {**self.resolve(assignment.task.env), **secrets, **about(assignment)}
+        return {**self.resolve(assignment.task.env), **secrets, **about(assignment), NODE_ID: self._node_id}
 
     def _value(self, value: str) -> str:
         if not value.startswith(FROM_NODE):

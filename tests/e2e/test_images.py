@@ -124,6 +124,11 @@ def test_the_documented_job_runs_between_containers(
         assert json.loads(images.docker("inspect", name))[0]["State"]["ExitCode"] == 0, images.docker("logs", name)
 
 
+def test_a_node_runs_modules_where_nothing_may_be_written(images: Images) -> None:
+    program = "from compute.engines.wasm.trial import runtime_works; print(runtime_works())"
+    assert images.inside("node", program) == "True\n"
+
+
 @pytest.mark.parametrize("name", ["orchestrator", "node", "cli"])
 def test_an_image_says_what_it_is_and_runs_as_nobody_in_particular(images: Images, name: str) -> None:
     config: dict[str, Any] = json.loads(images.docker("inspect", f"tarpon-{name}:{images.tag}"))[0]["Config"]

@@ -8,8 +8,7 @@ from shared.jobs.states import FailureReason
 from tests.e2e.stack import NO_SANDBOX, Stack, process_job, wait_until
 
 NODES = ("node-a", "node-b", "node-c", "node-d", "node-e")
-NAME = "name=$(pwd | grep -o 'node-[a-z]' | head -1)"
-"""A task without a sandbox runs below the data folder of its node."""
+NAME = "name=$TARPON_NODE_ID"
 
 
 def ops_job(script: str, *, max_parallel: int = 0, **task: Any) -> dict[str, Any]:

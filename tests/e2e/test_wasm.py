@@ -63,6 +63,12 @@ def test_a_module_is_stopped_while_it_sleeps_and_ends_with_its_node(stack: Stack
     wait_until(lambda: not any(map(is_alive, left)), within=10, what="the module has ended with the node")
     node.start()
     wait_until(lambda: _modules_of(node.process.pid), within=40, what="the module runs again")
+
+    left = _modules_of(node.process.pid)
+    assert node.stop() == 0
+    assert not any(map(is_alive, left))
+    node.start()
+    wait_until(lambda: _modules_of(node.process.pid), within=40, what="it runs again after an orderly restart too")
     stack.cli("job", "stop", job)
     done = stack.cli("wasm", "run", str(tmp_path / "traps.wasm"), check=False)
     assert "call stack exhausted" in done.stdout + done.stderr

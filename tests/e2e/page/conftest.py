@@ -8,8 +8,12 @@ from playwright.sync_api import Browser, Page
 from tests.e2e.conftest import ended
 from tests.e2e.page.browser import Watch, chromium_at, page_in
 from tests.e2e.stack import Stack
+from tests.outside_engines import NOTHING, write_package
 from tests.programs import require_program
 from tests.servers import S3Server
+
+OUTSIDE = "of-somebody"
+"""An engine that the node has from outside."""
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +34,9 @@ def site(chromium: str, s3_server: S3Server, tmp_path_factory: pytest.TempPathFa
     made = Stack(tmp_path_factory.mktemp("site"), s3_server)
     made.shown = tmp_path_factory.getbasetemp()
     made.start_orchestrator()
-    made.start_compute("node-a")
+    packages = tmp_path_factory.mktemp("packages")
+    write_package(packages, "of_somebody", NOTHING, OUTSIDE)
+    made.start_compute("node-a", variables={"PYTHONPATH": str(packages)})
     yield made
     ended(made)
 

@@ -133,6 +133,16 @@ def test_a_part_is_chosen_by_keys_and_shows_how_its_time_went_by(page: Page, sit
     assert_usable_by_all(page)
 
 
+def test_an_ops_job_has_a_part_for_each_node_which_it_names(page: Page, site: Stack) -> None:
+    job = site.submit({**process_job("echo on $TARPON_NODE_ID"), "Name": "everywhere", "Type": "ops"})
+    site.wait_ended(job)
+    page.goto(f"/#/jobs/{job}")
+    expect(page.locator("dt:text('Parts') + dd")).to_have_text("1")
+    expect(page.get_by_role("region", name="Part 0 (node node-a): Completed")).to_be_visible()
+    page.goto(f"/#/jobs/{job}?tab=log")
+    expect(page.get_by_role("log")).to_have_text("on node-a")
+
+
 def test_what_a_job_is_called_and_writes_stays_text(page: Page, site: Stack, watch: Watch) -> None:
     """The fixture fails where a script of it runs, or a request leaves."""
     script = f"echo '{HOSTILE}{REVERSED}'; printf '\\033[31mred\\033[0m\\n'"

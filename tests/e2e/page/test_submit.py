@@ -7,6 +7,7 @@ import yaml
 from playwright.sync_api import Page, expect
 
 from tests.e2e.page.accessibility import assert_usable_by_all
+from tests.e2e.page.conftest import OUTSIDE
 from tests.e2e.stack import Stack
 
 WORDS = "sh -c 'echo \"it'\\''s $HOME\" > outputs/said; exit 0'"
@@ -38,6 +39,18 @@ def test_a_job_is_submitted_once_and_leads_to_itself(writing: Page, site: Stack)
     assert job["Tasks"][0]["Env"] == {"GREETING": "a b"}
     writing.goto("/#/submit")
     assert "from: page" not in writing.get_by_label("The whole job").input_value()
+
+
+def test_the_engines_to_choose_from_are_those_of_the_nodes_too(page: Page) -> None:
+    page.goto("/#/submit")
+    page.get_by_label("Engine").select_option("wasm")
+    page.get_by_label("Module").fill("/app/main.wasm")
+    page.get_by_label("Arguments").fill("fast 'two words'")
+    wanted = {"EntryModule": "/app/main.wasm", "Parameters": ["fast", "two words"]}
+    assert whole_job(page)["Tasks"][0]["Engine"] == {"Type": "wasm", "Params": wanted}
+    page.get_by_label("Engine").select_option(OUTSIDE)
+    expect(page.get_by_text("From outside: its parameters are written in the whole job")).to_be_visible()
+    assert whole_job(page)["Tasks"][0]["Engine"] == {"Type": OUTSIDE}
 
 
 def test_the_commands_beside_a_job_make_the_same_job(writing: Page, site: Stack) -> None:

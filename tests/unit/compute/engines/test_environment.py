@@ -40,6 +40,11 @@ def test_a_task_learns_what_it_is_under_both_prefixes(prefix: str) -> None:
     assert {name: seen[prefix + name] for name in expected} == expected
 
 
+def test_a_task_learns_on_which_node_it_is() -> None:
+    policy = EnvironmentPolicy(NODE, (), node_id="n-1")
+    assert policy.for_task(assignment({"TARPON_NODE_ID": "another"}))["TARPON_NODE_ID"] == "n-1"
+
+
 def test_a_job_cannot_set_the_names_of_the_system() -> None:
     assert seen_by_task({"TARPON_EXECUTION_ID": "another", "GREETING": "hello"})["TARPON_EXECUTION_ID"] == "e-1"
 

@@ -5,20 +5,19 @@ import { at, changed } from "./job_paths.js";
 import {
   assignmentLines, assignments, constraintLine, constraints, inputLine, inputs, resultLines, resultPaths, wholeNumber, wholeSeconds,
 } from "../lib/job_text.js";
+import { choicesOf, hintOf } from "./engines.js";
 import { wordsOf } from "./shell.js";
 import { command } from "../lib/text.js";
 import { Choice, Field } from "../parts/field.js";
 
 const TASK = "Tasks[0]";
 const PARAMS = `${TASK}.Engine.Params`;
-const ENGINES = [["docker", "docker"], ["process", "process"], ["noop", "noop"]];
-const ENGINE_HINTS = { docker: "In a container", process: "On the node itself, without a container", noop: "Nothing is run" };
 const NETWORKS = [["", "default"], ...["None", "Bridge", "Host", "HTTP", "Full"].map((each) => [each, each])];
 const PUBLISHERS = [["", "none"], ["s3managed", "s3managed"]];
 const list = (value) => (Array.isArray(value) ? value : []);
 
-/** `problemAt(path)` is what the API says of what is at a path or below it. */
-export function JobForm({ job, onChange, problemAt }) {
+/** `problemAt(path)` is what the API says of what is at a path or below it; `offered` are the engines of nodes. */
+export function JobForm({ job, offered, onChange, problemAt }) {
   const set = (path) => (value) => onChange(changed(job, path, value));
   const text = (label, path, more = {}) => html`<${Field} key=${path} label=${label} value=${at(job, path)} problem=${problemAt(path)} onChange=${set(path)} ...${more} />`;
   const engine = String(at(job, `${TASK}.Engine.Type`) ?? "").toLowerCase();
@@ -34,12 +33,14 @@ export function JobForm({ job, onChange, problemAt }) {
       <${Constraints} job=${job} set=${set} problem=${problemAt("Constraints")} />
     </fieldset>
     <fieldset><legend>Task</legend>
-      <${Choice} label="Engine" value=${engine} of=${ENGINES} hint=${ENGINE_HINTS[engine]} problem=${problemAt(`${TASK}.Engine.Type`)} onChange=${setEngine} />
+      <${Choice} label="Engine" value=${engine} of=${choicesOf(offered, engine)} hint=${hintOf(engine)} problem=${problemAt(`${TASK}.Engine.Type`)} onChange=${setEngine} />
       ${engine === "docker" && text("Image", `${PARAMS}.Image`)}
       ${engine === "docker" && html`<${Words} label="Entrypoint" job=${job} path=${`${PARAMS}.Entrypoint`} set=${set} problemAt=${problemAt} hint="In place of the image's own" />
         <${Words} label="Command" job=${job} path=${`${PARAMS}.Parameters`} set=${set} problemAt=${problemAt} hint="As in a shell: quotes keep words together" />`}
       ${engine === "process" && html`<${ProcessCommand} job=${job} onChange=${onChange} problem=${problemAt(`${PARAMS}.Entrypoint`) || problemAt(`${PARAMS}.Parameters`)} />`}
-      ${engine !== "noop" && text("Working directory", `${PARAMS}.WorkingDirectory`)}
+      ${engine === "wasm" && html`${text("Module", `${PARAMS}.EntryModule`, { hint: "The target of an input, or a path below one" })}
+        <${Words} label="Arguments" job=${job} path=${`${PARAMS}.Parameters`} set=${set} problemAt=${problemAt} hint="As in a shell: quotes keep words together" />`}
+      ${["docker", "process"].includes(engine) && text("Working directory", `${PARAMS}.WorkingDirectory`)}
       ${text("Environment", `${TASK}.Env`, { show: assignmentLines, read: assignments, format: "NAME=VALUE in each line", lines: 3, hint: "NAME=VALUE, one a line. A password is no text: write secret:NAME." })}
       <${Choice} label="Network" value=${at(job, `${TASK}.Network.Type`) ?? ""} of=${NETWORKS} problem=${problemAt(`${TASK}.Network`)} onChange=${set(`${TASK}.Network.Type`)} />
     </fieldset>
@@ -68,6 +69,7 @@ function paramsFor(type, params) {
   const folder = at(params, "WorkingDirectory");
   if (type === "docker") return { Image: at(params, "Image") ?? "", Parameters: words, ...(folder && { WorkingDirectory: folder }) };
   if (type === "process") return { Entrypoint: words.slice(0, 1), Parameters: words.slice(1), ...(folder && { WorkingDirectory: folder }) };
+  if (type === "wasm") return { EntryModule: at(params, "EntryModule") ?? "", Parameters: words };
   return undefined;
 }
 

@@ -3,7 +3,7 @@
 import { html, useEffect, useState } from "../vendor/preact.js";
 import { ago, count, moment, seconds } from "../lib/format.js";
 import { linkTo, usePoll } from "../lib/hooks.js";
-import { exitCodes, isOver, lasted, leftOut, pathOfJob, reasonOf } from "../job/jobs.js";
+import { exitCodes, isOver, lasted, leftOut, pathOfJob, reasonOf, partCount } from "../job/jobs.js";
 import { sentences, visible, visibleLines } from "../lib/text.js";
 import { Facts, Loading, Problem, State, Tabs } from "../parts/basics.js";
 import { Copy } from "../parts/command.js";
@@ -77,7 +77,7 @@ function Head({ job, session, again }) {
       ["Created", html`${moment(job.CreateTime)} <small>${ago(job.CreateTime)}</small>`],
       ["Ended", over ? html`${moment(job.ModifyTime)} <small>${ago(job.ModifyTime)}</small>` : null],
       [over ? "Took" : "For", job.Schedule ? null : seconds(lasted(job))],
-      ["Parts", job.Schedule ? null : count(job.Count ?? 1)],
+      ["Parts", job.Schedule || (job.Type === "ops" && !job.Targets?.length) ? null : count(partCount(job))],
       ["Exit codes", exitCodes(job)],
       ["Priority", job.Priority || null],
       ["Run of", job.RunOf ? html`<${JobLink} id=${job.RunOf.JobID} name=${job.RunOf.Name} />` : null],
@@ -89,7 +89,7 @@ function Head({ job, session, again }) {
 /** What its parts wait for, node by node, for who asks; at once where nothing of it runs. */
 function Waits({ job }) {
   const state = job.State.StateType;
-  const failed = state === "Failed" && (job.Count ?? 1) > 1;
+  const failed = state === "Failed" && partCount(job) > 1;
   const wanted = state === "Queued" || failed || Boolean(job.State.Details?.WaitsFor);
   const [open, setOpen] = useState(false);
   const { data, error } = usePoll(wanted && open ? pathOfJob(job.ID, "/waits") : null, { limit: 50 }, isOver(job) ? 0 : 4);

@@ -4,6 +4,7 @@ import { html, useEffect, useMemo, useState } from "../vendor/preact.js";
 import { put } from "../lib/api.js";
 import { forgetDraft, keepDraft, keptDraft, newDraft, newToken, read, textOf } from "../lib/draft.js";
 import { linkTo } from "../lib/hooks.js";
+import { useOfferedEngines } from "../submit/engines.js";
 import { directCommand } from "../submit/job_command.js";
 import { lineOf } from "../submit/job_paths.js";
 import { may } from "../lib/may.js";
@@ -22,6 +23,7 @@ export function Submit({ session }) {
   const key = job && JSON.stringify(job);
   const isAllowed = may(session, "write:job");
   const checked = useValidation(key, isAllowed);
+  const offered = useOfferedEngines(may(session, "read:node"));
   useEffect(() => keepDraft(draft), [draft]);
   // Another job is another submit; the same one again, by a double click or after an error, is the same.
   const write = (more) => setDraft((last) => ({ ...last, token: newToken(), ...more }));
@@ -38,7 +40,7 @@ export function Submit({ session }) {
     <div class="submit">
       <div>
         ${unread ? html`<p class="soft">The form follows once the file can be read.</p>`
-          : html`<${JobForm} job=${job} problemAt=${problemAt} onChange=${(changed) => write({ text: textOf(changed, draft.format) })} />`}
+          : html`<${JobForm} job=${job} offered=${offered} problemAt=${problemAt} onChange=${(changed) => write({ text: textOf(changed, draft.format) })} />`}
       </div>
       <div class="beside">
         <${JobEditor} text=${draft.text} format=${draft.format} problems=${told} onText=${(text) => write({ text, format: formatOf(text) })}

@@ -19,26 +19,8 @@ from shared.ids import ExecutionId
 from shared.jobs.engine_params import EngineParams, read_params
 from shared.jobs.spec import SpecConfig, Task
 from shared.jobs.states import FailureReason
-from tests.outside_engines import write_package
+from tests.outside_engines import NOTHING, write_package
 
-GOOD = """
-from contextlib import contextmanager
-from compute.engines.noop import NoopEngine
-from compute.engines.plugin import EnginePlugin
-closed = []
-
-@contextmanager
-def open_engine(host):
-    assert host.folder.is_dir()
-    engine = NoopEngine()
-    engine.settings = dict(host.settings)
-    try:
-        yield engine
-    finally:
-        closed.append(host.folder.name)
-
-PLUGIN = EnginePlugin(protocol=1, open=open_engine)
-"""
 _names = itertools.count()
 
 
@@ -58,7 +40,7 @@ def provide(folder: Path, code: str, *engines: str) -> None:
 async def test_what_is_installed_is_opened_with_its_settings_and_closed_at_the_end(
     packages: Path, tmp_path: Path
 ) -> None:
-    provide(packages, GOOD, "Good", "other")
+    provide(packages, NOTHING, "Good", "other")
     settings = {"good.A": "1", "GOOD.b": "2", "goodness.c": "3"}
     async with opened_engines(tmp_path, settings=settings, disabled={"other"}) as found:
         assert found.problems == ()
@@ -77,10 +59,10 @@ async def test_what_is_installed_is_opened_with_its_settings_and_closed_at_the_e
         ("import no_such_module_of_anybody", "[EngineNotLoaded]"),
         ("raise SystemExit(3)", "SystemExit(3)"),
         ("PLUGIN = 5", "leads to int, and not to an EnginePlugin"),
-        (GOOD.replace("protocol=1", "protocol=2"), "[EngineProtocolUnknown]"),
-        (GOOD.replace("NoopEngine()", "1 / 0"), "ZeroDivisionError: division by zero"),
-        (GOOD.replace("NoopEngine()", "type('Odd', (), {})()"), "[EngineNotLoaded]"),
-        (GOOD.replace("    engine = ", "    import time; time.sleep(600); engine = "), "it took too long"),
+        (NOTHING.replace("protocol=1", "protocol=2"), "[EngineProtocolUnknown]"),
+        (NOTHING.replace("NoopEngine()", "1 / 0"), "ZeroDivisionError: division by zero"),
+        (NOTHING.replace("NoopEngine()", "type('Odd', (), {})()"), "[EngineNotLoaded]"),
+        (NOTHING.replace("    engine = ", "    import time; time.sleep(600); engine = "), "it took too long"),
     ],
     ids=["import", "exit", "no plugin", "protocol", "open", "no engine", "hangs"],
 )
@@ -89,7 +71,7 @@ async def test_one_that_cannot_be_used_is_told_and_harms_no_other(
 ) -> None:
     monkeypatch.setattr(loading, "OPEN_SECONDS", 1.0 if why == "it took too long" else 30.0)
     provide(packages, code, "odd")
-    provide(packages, GOOD, "good")
+    provide(packages, NOTHING, "good")
     async with opened_engines(tmp_path, settings={}, disabled=()) as found:
         assert list(found.engines) == ["good"]
         (problem,) = found.problems
