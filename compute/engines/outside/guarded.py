@@ -19,6 +19,7 @@ from shared.ids import ExecutionId
 from shared.jobs.engine_params import EngineParams
 from shared.jobs.spec import Task
 from shared.jobs.states import FailureReason
+from shared.protocol.nodes.engine_parameters import MAX_PARAMETERS, told_of
 from shared.runtime.aio import cancelled_within
 
 STOP_SECONDS = 30.0
@@ -117,6 +118,8 @@ def _parameters(engine: Engine) -> type[EngineParams]:
     declared: Any = engine.parameters
     if not (isinstance(declared, type) and issubclass(declared, EngineParams)):
         raise EngineMisbehaved("parameters is no EngineParams")
+    if (count := len(told_of(declared))) > MAX_PARAMETERS:
+        raise EngineMisbehaved(f"it has {count} parameters, and {MAX_PARAMETERS} are possible")
 
     def problems(params: EngineParams) -> Iterator[str]:
         try:

@@ -6,7 +6,7 @@ One that cannot be is told, and the node goes without it; the others do not suff
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
@@ -30,7 +30,7 @@ from shared.data.decoding import close_match
 from shared.errors import TarponError
 from shared.ids import is_safe_id
 from shared.jobs.engine_params import ENGINE_NAMES
-from shared.protocol.nodes.engine_parameters import MAX_ENGINES, MAX_NAME, MAX_PARAMETERS, told_of
+from shared.protocol.nodes.engine_parameters import MAX_ENGINES, MAX_NAME
 from shared.runtime.aio import finish
 
 FOLDER = "engines"
@@ -46,31 +46,44 @@ class OutsideEngines(NamedTuple):
     engines: dict[str, Engine]
     runtimes: dict[str, str]
     problems: tuple[str, ...]
+    opened: AsyncExitStack
+    """Closes them."""
 
 
 @asynccontextmanager
 async def opened_engines(
     folder: Path, *, settings: Mapping[str, str], disabled: Collection[str]
 ) -> AsyncIterator[OutsideEngines]:
-    """Those that are installed and not `disabled`. `folder` is the node's own."""
-    engines: dict[str, Engine] = {}
-    runtimes: dict[str, str] = {}
-    problems: list[str] = []
+    """Those that are installed and not `disabled`, all opened at once. `folder` is the node's own."""
     found = await asyncio.to_thread(_installed, disabled)
     names = Counter(each.name.lower() for each in found)
-    async with AsyncExitStack() as opened:
-        for point, package in found.items():
-            name = point.name.lower()
-            try:
-                _check_name(name, names[name], len(engines))
-                host = EngineHost(folder=folder / FOLDER / name, settings=_of(name, settings))
-                engines[name] = await _opened(point, host, opened)
-                runtimes[name] = package
-                _log.info("The engine %s from outside is here: %s.", name, runtimes[name])
-            except TarponError as error:
-                _log.warning("%s %s [%s]", error.message, error.hint, error.code, exc_info=error.__cause__)
-                problems.append(told(error))
-        yield OutsideEngines(engines, runtimes, tuple(dict.fromkeys(problems)))
+    made = OutsideEngines({}, {}, (), AsyncExitStack())
+    problems = [*_settings_of_none(settings, {*names, *disabled})]
+
+    async def tried(number: int, point: EntryPoint) -> None:
+        name = point.name.lower()
+        try:
+            _check_name(name, names[name], number)
+            host = EngineHost(folder=folder / FOLDER / name, settings=_of(name, settings))
+            made.engines[name] = await _opened(point, host, made.opened)
+            made.runtimes[name] = found[point]
+            _log.info("The engine %s from outside is here: %s.", name, found[point])
+        except TarponError as error:
+            _log.warning("%s %s [%s]", error.message, error.hint, error.code, exc_info=error.__cause__)
+            problems.append(told(error))
+
+    async with made.opened:
+        async with asyncio.TaskGroup() as group:
+            for number, point in enumerate(found):
+                group.create_task(tried(number, point), name=f"open {point.name}")
+        yield made._replace(problems=tuple(dict.fromkeys(problems)))
+
+
+def _settings_of_none(settings: Mapping[str, str], names: Collection[str]) -> Iterator[str]:
+    for name in sorted({key.partition(".")[0].lower() for key in settings} - {*names}):
+        told_name = f"Engines.Plugins has settings of {name[:80]!r}, and no engine from outside has this name."
+        _log.warning("%s", told_name)
+        yield told_name
 
 
 def _installed(disabled: Collection[str]) -> dict[EntryPoint, str]:
@@ -79,7 +92,7 @@ def _installed(disabled: Collection[str]) -> dict[EntryPoint, str]:
     return {each: f"{each.dist.name} {each.dist.version}" if each.dist else "unknown package" for each in found}
 
 
-def _check_name(name: str, count: int, others: int) -> None:
+def _check_name(name: str, count: int, number: int) -> None:
     """Before anything of it is imported. Raises EngineNameTaken, EngineNotLoaded."""
     if name in ENGINE_NAMES:
         raise EngineNameTaken(name, "Tarpon's own engine has this name")
@@ -89,7 +102,7 @@ def _check_name(name: str, count: int, others: int) -> None:
         raise EngineNameTaken(name, f"{count} packages provide it")
     if not is_safe_id(name) or len(name) > MAX_NAME:
         raise EngineNotLoaded(name, f"its name may have 1 to {MAX_NAME} characters out of a-z 0-9 _ and -")
-    if others >= MAX_ENGINES:
+    if number >= MAX_ENGINES:
         raise EngineNotLoaded(name, f"a node has {MAX_ENGINES} engines from outside at most")
 
 
@@ -121,10 +134,12 @@ def _open(name: str, plugin: EnginePlugin, host: EngineHost) -> tuple[AbstractCo
     for folder in (host.folder.parent, host.folder):
         private_file.make_folder(folder)
     context = plugin.open(host)
-    engine = GuardedEngine(name, context.__enter__())
-    if (count := len(told_of(engine.parameters))) > MAX_PARAMETERS:
-        raise EngineMisbehaved(f"it has {count} parameters, and {MAX_PARAMETERS} are possible")
-    return context, engine
+    opened = context.__enter__()
+    try:
+        return context, GuardedEngine(name, opened)
+    except BaseException:
+        context.__exit__(None, None, None)
+        raise
 
 
 async def _close(name: str, context: AbstractContextManager[Engine]) -> None:

@@ -41,9 +41,10 @@ async def test_what_is_installed_is_opened_with_its_settings_and_closed_at_the_e
     packages: Path, tmp_path: Path
 ) -> None:
     provide(packages, NOTHING, "Good", "other")
-    settings = {"good.A": "1", "GOOD.b": "2", "goodness.c": "3"}
+    settings = {"good.A": "1", "GOOD.b": "2", "goodness.c": "3", "other.d": "4"}
     async with opened_engines(tmp_path, settings=settings, disabled={"other"}) as found:
-        assert found.problems == ()
+        (problem,) = found.problems
+        assert problem == "Engines.Plugins has settings of 'goodness', and no engine from outside has this name."
         assert list(found.engines) == ["good"]
         assert found.runtimes["good"].endswith(" 1.0")
         engine: Any = found.engines["good"]
@@ -97,6 +98,14 @@ async def test_a_name_that_is_taken_keeps_its_code_from_being_imported(
         assert not found.engines
         (problem,) = found.problems
         assert why in problem
+
+
+async def test_one_that_is_no_engine_is_closed_again(packages: Path, tmp_path: Path) -> None:
+    provide(packages, NOTHING.replace("NoopEngine()", "type('Odd', (), {})()"), "odd")
+    async with opened_engines(tmp_path, settings={}, disabled=()) as found:
+        assert not found.engines
+    (name,) = [each.stem for each in packages.glob("*.py")]
+    assert __import__(name).closed == ["odd"]
 
 
 class Odd:

@@ -64,6 +64,14 @@ def test_a_publisher_that_does_not_exist_is_told() -> None:
     assert "'ftp' is not a publisher; there are s3managed and noop" in refusal(f"Type: batch\n{task}")
 
 
+@pytest.mark.parametrize("target", ["/app", "/app/", "app//"])
+def test_a_module_is_below_an_input_however_its_target_ends(target: str) -> None:
+    engine = "Engine: {Type: wasm, Params: {EntryModule: /app/main.wasm}}"
+    source = f"{{Source: {{Type: upload, Params: {{Data: a}}}}, Target: {target}}}"
+    text = f"Type: batch\nTasks: [{{Name: main, {engine}, InputSources: [{source}]}}]"
+    check_document(load_yaml(text, what="it"), what="it")
+
+
 UNSUPPORTED = """\
 Type: daemon
 Tasks:
