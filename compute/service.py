@@ -52,6 +52,7 @@ from compute.uplink.reports import ReportSender
 from compute.uplink.trust import certificate_of, in_the_clear, trust_of
 from compute.upload.grants import UploadRequests
 from compute.upload.plain import PlainUpload
+from compute.upload.provenance import NodeSigner
 from compute.upload.put import upload_session
 from compute.upload.shared_limits import SharedLimits
 from compute.upload.upload import Upload
@@ -229,6 +230,9 @@ def _supervisor(
     reports: ReportSender,
     inputs: Inputs,
 ) -> Supervisor:
+    me, version = node.identity, node.lasting_info.version
+    signer = NodeSigner(me.node_id, me.nkey_seed, version, lambda: node.offer.isolation)
+
     def new_upload(execution: Execution, workspace: Workspace, on_waiting: Callable[[str], None]) -> Upload:
         kind = PlainUpload if execution.entry.assignment.is_plain else Upload
         return kind(
@@ -242,6 +246,7 @@ def _supervisor(
             must_be_whole=execution.entry.assignment.task.on_unreadable == FAIL,
             lacking=execution.entry.left_out_count,
             on_waiting=on_waiting,
+            sign=partial(signer.envelope, execution.entry),
         )
 
     def pack(workspace: Workspace, contents: ResultContents) -> SmallArchive | None:

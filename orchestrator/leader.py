@@ -119,6 +119,7 @@ class Leader:
             traces=self._traces,
             secrets=self._secrets,
             audit=self._audit,
+            has_provenance=self._config.publishers.provenance,
         )
 
     def _scheduler(self, offers: Offers, steps: Steps, commands: Commands, judge: Callable[[], None]) -> Scheduler:

@@ -33,6 +33,7 @@ class Kind(StrEnum):
     INDEX = "index"
     MANIFEST = "manifest"
     """Beside an archive."""
+    PROVENANCE = "provenance"
     RECORD = "record"
     PART = "part"
     BEGIN = "begin"
@@ -296,6 +297,8 @@ def _seen(request: web.BaseRequest) -> Seen:
             seen.kind = Kind.INDEX
         case "PUT" if request.path.endswith(".content.json.gz"):
             seen.kind = Kind.MANIFEST
+        case "PUT" if request.path.endswith(".provenance.json"):
+            seen.kind = Kind.PROVENANCE
         case "PUT" if request.path.endswith(".result.json"):
             seen.kind = Kind.RECORD
         case "PUT" if request.path.endswith((".tar.gz", ".manifest.json.gz")):

@@ -375,7 +375,12 @@ def _published(execution: Execution, sent: Sent, upload: Upload, seconds: float)
         renewals=upload.trouble.renewals,
         left_out_count=entry.left_out_count + sent.facts.left_out_count,
     )
-    return OutputPublished(**facts.told(), was_there=sent.was_there, manifest_md5=sent.manifest_md5)
+    return OutputPublished(
+        **facts.told(),
+        was_there=sent.was_there,
+        manifest_md5=sent.manifest_md5,
+        provenance=sent.provenance.decode(),
+    )
 
 
 def _node_problem(execution_id: ExecutionId, error: Exception) -> tuple[FailureReason, str]:

@@ -140,7 +140,8 @@ class PlainUpload(Upload):
                 self._check_whole(facts)
                 with manifest.content() as content:
                     was_there = await self._put_whole(content, manifest.md5)
-            return Sent(facts=facts, was_there=was_there or self._was_there)
+                provenance = await self._put_provenance(self._sign(facts, ""))
+            return Sent(facts=facts, was_there=was_there or self._was_there, provenance=provenance)
         finally:
             await asyncio.to_thread(batches.close)
             await asyncio.to_thread(manifest.close)

@@ -5,6 +5,7 @@ an S3 multipart upload. No byte of it touches the disk.
 """
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -45,6 +46,8 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+Sign = Callable[[PublishedFacts, str], bytes]
+
 MAX_BEGINNINGS = 8
 """S3 may have lost an upload, for example by a life-cycle rule while the node was away.
 
@@ -59,6 +62,7 @@ class Sent:
     facts: PublishedFacts
     was_there: bool = False
     manifest_md5: str = ""
+    provenance: bytes = b""
 
 
 class NotWhole(Exception):
@@ -82,7 +86,8 @@ class Upload:
 
     `root` is what is packed, of which the `contents` count, unless it is `packed`. `scratch` is the folder of the
     execution, for what has to outlive this process. With `must_be_whole` nothing is sent of a result that lacks
-    anything, in its archive or already before, as `lacking` says.
+    anything, in its archive or already before, as `lacking` says. `sign` gives the provenance of the result of these
+    facts with a manifest of that SHA-256; nothing where none is wanted.
     `on_waiting` is told why, when the result has not got on for a while.
     """
 
@@ -99,7 +104,9 @@ class Upload:
         must_be_whole: bool = False,
         lacking: int = 0,
         on_waiting: Callable[[str], None] = lambda _: None,
+        sign: Sign = lambda _facts, _manifest: b"",
     ) -> None:
+        self._sign = sign
         self.trouble = grants.watcher = Trouble(on_waiting, uploading.queued, uploading.totals)
         self.meter = UploadMeter()
         self._execution_id = execution_id
@@ -199,7 +206,7 @@ class Upload:
         self._check_whole(packed.summary)
         self._begin_to_send(packed.summary)
         was_there, beside = await self._with_beside(
-            self._put_whole(packed.content, packed.md5), packed.manifest, index=None
+            packed.summary, self._put_whole(packed.content, packed.md5), packed.manifest, index=None
         )
         return beside.sent(replace(packed.summary, md5=packed.md5.hex()), was_there=was_there)
 
@@ -208,7 +215,9 @@ class Upload:
         self._check_whole(archive.summary)
         self._begin_to_send(archive.summary)
         md5 = await part.md5()
-        was_there, beside = await self._with_beside(self._put_whole(part.content, md5), archive.manifest, archive.index)
+        was_there, beside = await self._with_beside(
+            archive.summary, self._put_whole(part.content, md5), archive.manifest, archive.index
+        )
         return beside.sent(replace(archive.summary, md5=md5.hex()), was_there=was_there)
 
     def _begin_to_send(self, whole: PublishedFacts) -> None:
@@ -243,7 +252,7 @@ class Upload:
         async with background(measuring=self._measure()):
             await upload.send(first, lost)
         self._check_whole(archive.summary)
-        _, beside = await self._with_beside(upload.complete(), archive.manifest, archive.index)
+        _, beside = await self._with_beside(archive.summary, upload.complete(), archive.manifest, archive.index)
         return beside.sent(replace(archive.summary, md5=upload.md5, parts=upload.parts))
 
     async def _measure(self) -> None:
@@ -253,19 +262,29 @@ class Upload:
             self.meter.total_bytes = await asyncio.to_thread(content_bytes, self._root)
 
     async def _with_beside(
-        self, archive: Coroutine[Any, Any, T], manifest: ContentManifest, index: ArchiveIndex | None
+        self,
+        facts: PublishedFacts,
+        archive: Coroutine[Any, Any, T],
+        manifest: ContentManifest,
+        index: ArchiveIndex | None,
     ) -> tuple[T, "_SentBeside"]:
-        """Do what makes the archive an object, and send meanwhile what lies beside it. What came of all."""
+        """Do what makes the archive of these facts an object, and send meanwhile what lies beside it.
+
+        What came of all.
+        """
+        provenance = self._sign(facts, manifest.sha256)
         try:
             async with asyncio.TaskGroup() as group:
                 made = group.create_task(archive, name="archive")
                 manifest_sent = group.create_task(self._put_manifest(manifest), name="manifest")
                 index_sent = group.create_task(self._put_index(index), name="index") if index is not None else None
+                signed = group.create_task(self._put_provenance(provenance), name="provenance")
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None  # one reason is enough
         sent = _SentBeside(
             manifest if manifest_sent.result() else None,
             index if index_sent is not None and index_sent.result() else None,
+            signed.result(),
         )
         return made.result(), sent
 
@@ -277,13 +296,22 @@ class Upload:
             return self._without("manifest", f"it has more than {format_bytes(MAX_MANIFEST_BYTES)}")
         return await self._put_beside("manifest", manifest, self._grants.beside(Beside.MANIFEST))
 
+    async def _put_provenance(self, envelope: bytes) -> bytes:
+        """What lies beside the result then."""
+        md5 = hashlib.md5(envelope, usedforsecurity=False).digest()
+        urls = self._grants.beside(Beside.PROVENANCE)
+        return envelope if envelope and await self._put_object("provenance", memoryview(envelope), md5, urls) else b""
+
     async def _put_beside(self, what: str, lines: LineFile, urls: Urls) -> bool:
-        """Whether it is there. A result without it is better than none, so a refusal only means that."""
         if lines.problem is not None:
             return self._without(what, f"the disk of the node would not take it: {lines.problem.strerror}")
+        with lines.content() as content:
+            return await self._put_object(what, content, lines.md5, urls)
+
+    async def _put_object(self, what: str, content: Content, md5: bytes, urls: Urls) -> bool:
+        """Whether it is there. A result without it is better than none, so a refusal only means that."""
         try:
-            with lines.content() as content:
-                answer = await self._deliver(content, lines.md5, urls)
+            answer = await self._deliver(content, md5, urls)
         except GrantRefused as refusal:
             return self._without(what, refusal.message)
         return isinstance(answer, Stored) or self._without(what, f"S3 answered {answer}")
@@ -320,6 +348,7 @@ class _SentBeside:
 
     manifest: ContentManifest | None
     index: ArchiveIndex | None
+    provenance: bytes
 
     def sent(self, facts: PublishedFacts, *, was_there: bool = False) -> Sent:
         """The archive of these facts with them."""
@@ -329,4 +358,4 @@ class _SentBeside:
             md5 = self.manifest.md5.hex()
         if self.index is not None:
             facts = replace(facts, index_bytes=self.index.size_bytes, index_sha256=self.index.sha256)
-        return Sent(facts=facts, was_there=was_there, manifest_md5=md5)
+        return Sent(facts=facts, was_there=was_there, manifest_md5=md5, provenance=self.provenance)

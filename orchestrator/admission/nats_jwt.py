@@ -5,7 +5,6 @@ base32 of a type byte, a public Ed25519 key and a CRC (github.com/nats-io/nkeys)
 """
 
 import base64
-import binascii
 from collections.abc import Mapping
 
 import msgspec
@@ -13,13 +12,13 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 from nkeys import PREFIX_BYTE_ACCOUNT, PREFIX_BYTE_SERVER, PREFIX_BYTE_USER, KeyPair
 
+from shared.data.nkey import raw_public_key
 from shared.errors import Refused
 
 MAX_TOKEN_BYTES = 64 * 1024
 """A request carries the client's certificates where it uses TLS, so it may have tens of kilobytes."""
 
 ACCOUNT, SERVER, USER = PREFIX_BYTE_ACCOUNT, PREFIX_BYTE_SERVER, PREFIX_BYTE_USER
-_NKEY_LENGTH = 56
 
 
 class BadSignature(Refused):
@@ -75,12 +74,9 @@ def verify(message: bytes, signature: bytes, public_key: str, *, kind: int) -> N
 
 def raw_key(public_key: str, kind: int) -> bytes:
     try:
-        raw = base64.b32decode(public_key[: _NKEY_LENGTH + 1])
+        return raw_public_key(public_key, kind)
     except ValueError:
-        raw = b""
-    if len(raw) != 35 or raw[0] != kind or binascii.crc_hqx(raw[:-2], 0) != int.from_bytes(raw[-2:], "little"):
-        raise BadSignature("A key is not an nkey of the kind that is expected here.")
-    return raw[1:-2]
+        raise BadSignature("A key is not an nkey of the kind that is expected here.") from None
 
 
 def from_base64(text: bytes) -> bytes:

@@ -9,8 +9,17 @@ from collections.abc import Collection
 import msgspec
 import nkeys
 
-from orchestrator.admission.nats_jwt import USER, BadSignature, raw_key, verify
+from orchestrator.admission.nats_jwt import USER, raw_key
 from shared.errors import InvalidInput
+from shared.protocol.results.dsse import (
+    Envelope,
+    Signature,
+    SignatureWrong,
+    check_signature,
+    decode_envelope,
+    encode_envelope,
+    pre_authentication_encoding,
+)
 from shared.settings.secret import Secret
 
 PAYLOAD_TYPE = "application/vnd.tarpon.result+json"
@@ -20,20 +29,6 @@ class SignatureMissing(InvalidInput):
     """A record of a result that is none, or that nobody has signed whose signature counts."""
 
 
-class _Signature(msgspec.Struct, frozen=True):
-    keyid: str
-    sig: bytes
-
-
-class _Envelope(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    payload_type: str
-    payload: bytes
-    signatures: tuple[_Signature, ...]
-
-
-_envelopes = msgspec.json.Decoder(_Envelope)
-
-
 class ResultSigner:
     def __init__(self, seed: Secret) -> None:
         self._pair = nkeys.from_seed(bytearray(seed.reveal(), "ascii"))
@@ -41,8 +36,9 @@ class ResultSigner:
 
     def envelope(self, payload: bytes) -> bytes:
         """The payload with its signature, the same each time."""
-        signature = _Signature(self.public_key, self._pair.sign(_signed(payload)))
-        return msgspec.json.encode(_Envelope(payload_type=PAYLOAD_TYPE, payload=payload, signatures=(signature,)))
+        signed = pre_authentication_encoding(PAYLOAD_TYPE, payload)
+        signature = Signature(self.public_key, self._pair.sign(signed))
+        return encode_envelope(Envelope(payload_type=PAYLOAD_TYPE, payload=payload, signatures=(signature,)))
 
     def __repr__(self) -> str:
         return f"<ResultSigner {self.public_key}>"
@@ -51,7 +47,7 @@ class ResultSigner:
 def opened(envelope: bytes, keys: Collection[str]) -> bytes:
     """What one of these public keys has signed. Raises SignatureMissing."""
     try:
-        found = _envelopes.decode(envelope)
+        found = decode_envelope(envelope)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SignatureMissing("It is no record of a result.") from error
     if found.payload_type != PAYLOAD_TYPE:
@@ -59,8 +55,8 @@ def opened(envelope: bytes, keys: Collection[str]) -> bytes:
     for each in found.signatures:
         if each.keyid in keys:
             try:
-                verify(_signed(found.payload), each.sig, each.keyid, kind=USER)
-            except BadSignature as error:
+                check_signature(found, each.keyid)
+            except SignatureWrong as error:
                 raise SignatureMissing("It is not what was signed.") from error
             return found.payload
     raise SignatureMissing("It is not signed by this orchestrator.")
@@ -70,9 +66,3 @@ def check_public_key(text: str) -> str:
     """Raises BadSignature."""
     raw_key(text, USER)
     return text
-
-
-def _signed(payload: bytes) -> bytes:
-    """The pre-authentication encoding of DSSE, version 1."""
-    kind = PAYLOAD_TYPE.encode()
-    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)

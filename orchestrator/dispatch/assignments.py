@@ -28,6 +28,7 @@ from shared.messaging.transport import MAX_PAYLOAD_BYTES, Connection
 from shared.protocol import messages, subjects
 from shared.protocol.messages import (
     SENDS_MANIFESTS,
+    SIGNS_RESULTS,
     Accepted,
     Assignment,
     Assignments,
@@ -39,6 +40,7 @@ from shared.protocol.messages import (
     Rejected,
 )
 from shared.protocol.objects import Beside, is_plain
+from shared.protocol.results.provenance import specification_digest
 from shared.protocol.signed_url import SignedUrl
 from shared.runtime.aio import begin, pipelined
 from shared.runtime.backoff import Backoff
@@ -57,7 +59,10 @@ class _NotGiven(Exception):
 
 
 class Offers:
-    """Offers and cancels executions; its tasks live in `group`. `check` raises MessagingUnavailable unless we lead."""
+    """Offers and cancels executions; its tasks live in `group`. `check` raises MessagingUnavailable unless we lead.
+
+    Nodes sign how results were made where there `has_provenance` to be.
+    """
 
     def __init__(
         self,
@@ -73,8 +78,10 @@ class Offers:
         traces: Traces,
         secrets: TaskSecrets,
         audit: Audit,
+        has_provenance: bool = True,
     ) -> None:
         self._audit = audit
+        self._has_provenance = has_provenance
         self._group = group
         self._connection = connection
         self._model = model
@@ -272,14 +279,24 @@ class Offers:
             secrets=self._sealed(record, job),
             is_plain=record.location is not None and is_plain(record.location.key),
             beside=await self._beside(record),
+            spec_digest=specification_digest(job) if self._is_signed(record) else "",
         )
 
+    def _is_signed(self, record: ExecutionRecord) -> bool:
+        return self._has_provenance and record.location is not None and self._can(record, SIGNS_RESULTS)
+
+    def _can(self, record: ExecutionRecord, ability: str) -> bool:
+        node = self._model.nodes.get(record.node_id)
+        return node is not None and ability in node.info.abilities
+
     async def _beside(self, record: ExecutionRecord) -> dict[str, SignedUrl]:
-        """Of a result that is one archive, from a node that makes what lies beside it."""
-        location, node = record.location, self._model.nodes.get(record.node_id)
-        if location is None or is_plain(location.key) or node is None or SENDS_MANIFESTS not in node.info.abilities:
+        """What the node makes of what may lie beside this result."""
+        if record.location is None:
             return {}
-        return {Beside.MANIFEST: await self._grants.beside(location, Beside.MANIFEST)}
+        wanted = [Beside.PROVENANCE] if self._is_signed(record) else []
+        if not is_plain(record.location.key) and self._can(record, SENDS_MANIFESTS):
+            wanted.append(Beside.MANIFEST)
+        return {each: await self._grants.beside(record.location, each) for each in wanted}
 
     def _sealed(self, record: ExecutionRecord, job: Job) -> bytes:
         try:

@@ -139,9 +139,7 @@ class Grants:
         return answer
 
     async def _answered(self, record: ExecutionRecord, location: Location, request: UploadRequest) -> UploadAnswer:
-        if not isinstance(request, GrantRequest) and is_plain(location.key) != isinstance(
-            request, BeginFiles | FilesRequest
-        ):
+        if not _is_for_all(request) and is_plain(location.key) != isinstance(request, BeginFiles | FilesRequest):
             raise GrantRefused(f"The result of execution {record.id} is published in another way.")
         match request:
             case GrantRequest(s3_code=code):
@@ -376,6 +374,11 @@ class Grants:
         if record is not None and record.upload_id not in record.left_uploads:
             left = (*record.left_uploads, record.upload_id)
             await self._store.update(record.key, msgspec.structs.replace(record, left_uploads=left))
+
+
+def _is_for_all(request: UploadRequest) -> bool:
+    """Whether it makes sense for archives and for plain results, whose manifest is the result."""
+    return isinstance(request, GrantRequest) or getattr(request, "beside", None) is Beside.PROVENANCE
 
 
 def _files_of(record: ExecutionRecord) -> str:

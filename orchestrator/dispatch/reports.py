@@ -12,7 +12,10 @@ import time
 from collections.abc import Callable
 from weakref import WeakValueDictionary
 
+import msgspec
+
 from orchestrator.admission.budgets import LEAST_DELAY_SECONDS, Traffic
+from orchestrator.dispatch import provenance
 from orchestrator.dispatch.answers import ReplicaAnswers
 from orchestrator.dispatch.commands import Commands
 from orchestrator.dispatch.plain_results import PlainResults
@@ -354,7 +357,10 @@ class ReportIntake:
                 _log.warning(told, record.id, extra=about_execution(record))
                 return NotVerified()
         kept = fact.told() | {"md5": ""}  # S3's own word, which has just been compared with it, is kept instead
-        return VerifiedResult(**kept, etag=facts.etag, verify_seconds=round(time.monotonic() - begun, 6))
+        result = VerifiedResult(**kept, etag=facts.etag, verify_seconds=round(time.monotonic() - begun, 6))
+        return msgspec.structs.replace(
+            result, provenance=provenance.recorded(self._model, record, result, fact.provenance)
+        )
 
     async def _seen(self, bucket: Bucket, key: str) -> ObjectFacts | Absent:
         """Raises StorageUnavailable."""

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from math import ceil
 from operator import attrgetter
@@ -10,7 +10,7 @@ from operator import attrgetter
 from orchestrator.audit.events import ActorKind, AuditEvent
 from orchestrator.jobs.execution_names import named_execution
 from orchestrator.jobs.versions import version_of
-from orchestrator.rules.records import ExecutionRecord, about_execution
+from orchestrator.rules.records import ExecutionRecord, VerifiedResult, about_execution
 from orchestrator.s3 import saved_names
 from orchestrator.s3.locations import Locations
 from orchestrator.s3.signed_events import place, signed_for_reader
@@ -20,9 +20,10 @@ from shared.errors import NoResults, NotFound, StorageUnavailable
 from shared.jobs.publisher_params import GZIP, PLAIN
 from shared.jobs.states import ExecutionState
 from shared.protocol import rest
-from shared.protocol.objects import content_manifest_key, index_key, is_plain
+from shared.protocol.objects import content_manifest_key, index_key, is_plain, provenance_key
 from shared.protocol.published_facts import shown
 from shared.protocol.rest import ResultItem
+from shared.protocol.results.provenance import specification_digest
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ async def results(
     problem: StorageUnavailable | None = None
     for each in done:
         try:
-            items.append(await _item(each, locations, saved_names.saved_name(entry, each)))
+            items.append(await _item(entry, each, locations))
         except StorageUnavailable as error:
             problem = error
             told = "The result of execution %s cannot be signed: %s"
@@ -90,9 +91,13 @@ def results_signed(
             (each.params.execution_id, place(each.params.source_spec.bucket, each.params.source_spec.key))
             for each in items
         ],
-        urls=1 + any(each.params.index_url for each in items) + any(each.params.manifest_url for each in items),
+        urls=max((_urls_of(each.params) for each in items), default=0),
         lifetime_seconds=max((ceil((at - now).total_seconds()) for at in expiries if at is not None), default=0),
     )
+
+
+def _urls_of(params: rest.ResultParams) -> int:
+    return sum(map(bool, (params.pre_signed_url, params.index_url, params.manifest_url, params.provenance_url)))
 
 
 def results_of_parts(entry: JobEntry, version: int) -> list[ExecutionRecord]:
@@ -148,24 +153,25 @@ def _has_result(record: ExecutionRecord) -> bool:
     return record.state in {ExecutionState.COMPLETED, ExecutionState.FAILED} and record.result is not None
 
 
-async def _item(record: ExecutionRecord, locations: Locations, name: str) -> ResultItem:
+async def _item(entry: JobEntry, record: ExecutionRecord, locations: Locations) -> ResultItem:
     assert record.location is not None
     assert record.result is not None
-    now = datetime.now(UTC)
+    now, name = datetime.now(UTC), saved_names.saved_name(entry, record)
     bucket, key = await locations.bucket_of(record.location), record.location.key
-    ending = saved_names.MANIFEST if is_plain(key) else saved_names.ARCHIVE
-    url = await bucket.sign_get(key, saved_as=name + ending)
-    index = None
-    if record.result.index_bytes > 0:
-        index = await bucket.sign_get(index_key(key), saved_as=name + saved_names.INDEX)
-    manifest = None
-    if record.result.manifest_bytes > 0:
-        manifest = await bucket.sign_get(content_manifest_key(key), saved_as=name + saved_names.MANIFEST)
-    lifetime = min(each.lifetime_seconds for each in (url, index, manifest) if each is not None)
+    signed_urls = {
+        kind: await bucket.sign_get(where, saved_as=name + ending)
+        for kind, where, ending in _objects(key, record.result)
+    }
+    lifetime = min(each.lifetime_seconds for each in signed_urls.values())
+    urls = {kind: each.url for kind, each in signed_urls.items()}
+    signed, spec = record.result.provenance, entry.specs.get(record.job_version)
     return ResultItem(
         type=rest.RESULT_TYPE,
         params=rest.ResultParams(
-            pre_signed_url=url.url,
+            pre_signed_url=urls["archive"],
+            index_url=urls.get("index", ""),
+            manifest_url=urls.get("manifest", ""),
+            provenance_url=urls.get("provenance", ""),
             expires_at=(now + timedelta(seconds=lifetime)).replace(microsecond=0),
             source_spec=rest.SourceSpec(**record.location.shown()),
             execution_id=record.id,
@@ -173,9 +179,23 @@ async def _item(record: ExecutionRecord, locations: Locations, name: str) -> Res
             job_version=record.job_version,
             etag=record.result.etag,
             **shown(record.result, rest.ResultParams),
-            index_url=index.url if index is not None else "",
-            manifest_url=manifest.url if manifest is not None else "",
+            provenance_size=signed.size_bytes if signed is not None else 0,
+            provenance_sha256=signed.sha256 if signed is not None else "",
+            provenance_key=signed.key if signed is not None else "",
+            node_id=record.node_id,
+            spec_digest=specification_digest(spec) if signed is not None and spec is not None else "",
             exit_code=record.output.exit_code if record.output else 0,
             encoding=PLAIN if is_plain(key) else GZIP,
         ),
     )
+
+
+def _objects(key: str, result: VerifiedResult) -> Iterator[tuple[str, str, str]]:
+    """Its objects: by which name the URL of each is told, its key, and how its name ends where a browser saves it."""
+    yield "archive", key, saved_names.MANIFEST if is_plain(key) else saved_names.ARCHIVE
+    if result.index_bytes:
+        yield "index", index_key(key), saved_names.INDEX
+    if result.manifest_bytes:
+        yield "manifest", content_manifest_key(key), saved_names.MANIFEST
+    if result.provenance is not None:
+        yield "provenance", provenance_key(key), saved_names.PROVENANCE

@@ -246,11 +246,20 @@ class JobRecord(KeyedRecord, frozen=True, kw_only=True):
         return subjects.job_record(self.id)
 
 
+class RecordedProvenance(msgspec.Struct, frozen=True, kw_only=True):
+    """What lies beside a result, signed by its node with this public key, which counted when it was reported."""
+
+    size_bytes: int
+    sha256: str
+    key: str
+
+
 class VerifiedResult(PublishedFacts, frozen=True, kw_only=True):
     """A verified archive: what its node told of it, and what S3 showed, which the `etag` is of."""
 
     etag: str
     verify_seconds: float = 0.0
+    provenance: RecordedProvenance | None = None
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

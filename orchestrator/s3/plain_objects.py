@@ -14,7 +14,7 @@ from orchestrator.s3.multipart import S3_CODE
 from orchestrator.s3.verification import Absent, ObjectFacts, Verdict, matches
 from shared.errors import Damaged, StorageUnavailable
 from shared.extraction.manifest_reading import manifest_entries
-from shared.protocol.objects import content_manifest_key, index_key, is_plain, plain_folder, record_key
+from shared.protocol.objects import content_manifest_key, index_key, is_plain, plain_folder, provenance_key, record_key
 from shared.protocol.published_facts import PublishedFacts
 from shared.protocol.results.content_manifest import MAX_MANIFEST_BYTES, MOST_ENTRIES, MOST_EVER, ManifestFile
 from shared.protocol.results.object_names import object_name
@@ -107,6 +107,7 @@ async def _head(bucket: Bucket, name: str) -> ObjectFacts | Absent:
 async def delete_result(bucket: Bucket, key: str) -> None:
     """Delete a result and what lies beside it, if they are there. Raises as Bucket.delete does."""
     await bucket.delete(record_key(key))
+    await bucket.delete(provenance_key(key))
     if is_plain(key):
         await delete_plain(bucket, key)
         return

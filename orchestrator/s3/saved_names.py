@@ -5,7 +5,7 @@ import re
 from orchestrator.rules.records import ExecutionRecord
 from orchestrator.state.job_entry import JobEntry
 
-ARCHIVE, INDEX, MANIFEST = ".tar.gz", ".index.json.gz", ".manifest.json.gz"
+ARCHIVE, INDEX, MANIFEST, PROVENANCE = ".tar.gz", ".index.json.gz", ".manifest.json.gz", ".provenance.json"
 MAX_STEM_BYTES = 120
 """File systems take 255 for a name, and each byte that is no ASCII has five characters in the URL."""
 

@@ -46,6 +46,9 @@ WRITES_LOCAL_PATHS = "writes-local-paths"
 SENDS_MANIFESTS = "sends-manifests"
 """The ability to tell of each result the digest of its content, and to send the manifest of that beside an archive."""
 
+SIGNS_RESULTS = "signs-results"
+"""The ability to sign how a result was made (shared/protocol/results/provenance.py)."""
+
 MAX_RUN_OUTPUT_BYTES = 2048
 """How much of stdout and of stderr travels in a report, beside the whole of it in the result."""
 
@@ -82,6 +85,7 @@ class Assignment(Message, frozen=True, kw_only=True, tag="Assignment"):
     publisher. `traceparent` is the execution's place in the trace of its job, empty where nobody traces. Where the
     result `is_plain`, it is an object for each file, and `archive` is the right to PUT their manifest. `beside` are the
     rights to PUT what lies beside the archive, each by the name of a Beside.
+    Where there is a `spec_digest`, that of the whole job, the node signs how the result was made.
     """
 
     execution_id: ExecutionId
@@ -101,6 +105,7 @@ class Assignment(Message, frozen=True, kw_only=True, tag="Assignment"):
     secrets: bytes = b""
     is_plain: bool = False
     beside: dict[str, SignedUrl] = msgspec.field(default_factory=dict)
+    spec_digest: str = ""
 
 
 class SecretsGiven(msgspec.Struct, frozen=True, kw_only=True):
@@ -499,6 +504,8 @@ class OutputPublished(PublishedFacts, Message, frozen=True, kw_only=True, tag="O
     was_there: bool = False
     manifest_md5: str = ""
     """In hexadecimal, as S3 makes its ETag of it."""
+    provenance: str = ""
+    """The envelope that lies beside the result (shared/protocol/results/provenance.py)."""
     age_seconds: float = 0.0
 
 

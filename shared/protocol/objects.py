@@ -76,12 +76,15 @@ class Beside(StrEnum):
     """What a node sends beside an archive by a right of its own."""
 
     MANIFEST = "manifest"
+    PROVENANCE = "provenance"
 
 
 def beside_key(result_key: str, beside: Beside) -> str:
     match beside:
         case Beside.MANIFEST:
             return content_manifest_key(result_key)
+        case Beside.PROVENANCE:
+            return provenance_key(result_key)
 
 
 def content_manifest_key(result_key: str) -> str:
@@ -90,6 +93,20 @@ def content_manifest_key(result_key: str) -> str:
     A plain result is known by its manifest, so that the key is the same.
     """
     return result_key if is_plain(result_key) else f"{result_key.removesuffix(_ARCHIVE)}{_CONTENT}"
+
+
+_PROVENANCE = ".provenance.json"
+_PLAIN_PROVENANCE = ".manifest.provenance.json"
+
+
+def provenance_key(result_key: str) -> str:
+    """`<executionID>.provenance.json`, beside the archive of this key: what its node has signed of it.
+
+    Beside a manifest it is `<executionID>.manifest.provenance.json`.
+    """
+    if is_plain(result_key):
+        return f"{result_key.removesuffix(_MANIFEST)}{_PLAIN_PROVENANCE}"
+    return f"{result_key.removesuffix(_ARCHIVE)}{_PROVENANCE}"
 
 
 _RECORD = ".result.json"
@@ -112,9 +129,20 @@ def is_record_key(key: str, root: str) -> bool:
     return key.endswith(_RECORD) and (len(folders) == 1 or (len(folders) == 3 and folders[0] == _NAMESPACES))
 
 
+_BESIDE = (
+    (_INDEX, _ARCHIVE),
+    (_CONTENT, _ARCHIVE),
+    (_PLAIN_RECORD, _MANIFEST),
+    (_PLAIN_PROVENANCE, _MANIFEST),
+    (_RECORD, _ARCHIVE),
+    (_PROVENANCE, _ARCHIVE),
+)
+"""How the key of what lies beside a result ends, and the result's."""
+
+
 def archive_of(key: str) -> str:
     """The key of the archive or manifest beside which an object is, or that it is; any other key as it is."""
-    for ending, of in ((_INDEX, _ARCHIVE), (_CONTENT, _ARCHIVE), (_PLAIN_RECORD, _MANIFEST), (_RECORD, _ARCHIVE)):
+    for ending, of in _BESIDE:
         if key.endswith(ending):
             return f"{key.removesuffix(ending)}{of}"
     return key

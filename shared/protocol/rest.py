@@ -385,6 +385,15 @@ class ResultParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """A signed GET of the manifest beside an archive (shared/protocol/results/content_manifest.py); empty without."""
     manifest_size: int = 0
     manifest_sha256: str = field(name="ManifestSHA256", default="")
+    provenance_url: str = field(name="ProvenanceURL", default="")
+    """A signed GET of what its node has signed of the result (docs/provenance.md); empty where nothing counts."""
+    provenance_size: int = 0
+    provenance_sha256: str = field(name="ProvenanceSHA256", default="")
+    provenance_key: str = ""
+    """The public key that was its node's when the result was reported."""
+    node_id: str = field(name="NodeID", default="")
+    spec_digest: str = ""
+    """Of the specification of this version of the job (docs/provenance.md)."""
     exit_code: int = 0
     encoding: str = GZIP
     """`plain` of a result that is an object for each file. Then URL, size and digest are those of their manifest."""

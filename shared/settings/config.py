@@ -445,6 +445,13 @@ class Publishers(Struct, frozen=True, kw_only=True, rename="pascal"):
         Duration,
         Meta(description="How long a result may be on its way to the bucket, also on a silent node."),
     ] = Duration(7200)
+    provenance: Annotated[
+        bool,
+        Meta(
+            description="Whether nodes sign how each result was made, which is kept beside it and looked at when it is"
+            " reported. The orchestrator's."
+        ),
+    ] = True
     archive: Archive = Archive()
     types: PublisherTypes = PublisherTypes()
 

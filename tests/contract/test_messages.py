@@ -665,6 +665,35 @@ GOLDEN: list[tuple[Message, str]] = [
         ),
     ),
     (
+        Assignment(
+            execution_id=EXECUTION,
+            job_id=JOB,
+            job_name="a-job",
+            job_type="batch",
+            namespace="default",
+            job_version=1,
+            task=Task(name="main", engine=SpecConfig(type="noop")),
+            resources=Capacity(),
+            spec_digest="f0",
+        ),
+        (
+            '{"type":"Assignment","execution_id":"e-1","job_id":"j-1","job_name":"a-job","job_type":"batch",'
+            '"namespace":"default","job_version":1,"task":{"Name":"main","Engine":{"Type":"noop"},"Publisher":{}},'
+            '"resources":{},"spec_digest":"f0"}'
+        ),
+    ),
+    (
+        OutputPublished(size_bytes=1, md5="m", sha256="s", entries=2, raw_bytes=3, provenance='{"payload":"p"}'),
+        (
+            '{"type":"OutputPublished","size_bytes":1,"md5":"m","sha256":"s","entries":2,"raw_bytes":3,'
+            '"provenance":"{\\"payload\\":\\"p\\"}"}'
+        ),
+    ),
+    (
+        BesideRequest(execution_id=EXECUTION, beside=Beside.PROVENANCE),
+        '{"type":"BesideRequest","execution_id":"e-1","beside":"provenance"}',
+    ),
+    (
         BesideRequest(execution_id=EXECUTION, beside=Beside.MANIFEST),
         '{"type":"BesideRequest","execution_id":"e-1","beside":"manifest"}',
     ),

@@ -143,10 +143,14 @@ RESULT = PUBLISHED % (
     b'"warnings_count":4,"publish_seconds":5.5,"retries":6,"renewals":7,"archive_seconds":8.5,"parts":2,'
     b'"index_bytes":9,"index_sha256":"i","verify_seconds":0.5,"left_out_count":10'
 )
+SIGNED_RESULT = PUBLISHED % (
+    b'"etag":"m","size_bytes":1,"sha256":"s","content_digest":"c","manifest_bytes":5,"manifest_sha256":"d",'
+    b'"provenance":{"size_bytes":9,"sha256":"p","key":"U"}'
+)
 SMALL_RESULT = PUBLISHED % b'"etag":"m","size_bytes":1,"sha256":"s"'
 
 
-@pytest.mark.parametrize("stored", [RESULT, SMALL_RESULT])
+@pytest.mark.parametrize("stored", [RESULT, SMALL_RESULT, SIGNED_RESULT])
 def test_results_of_an_earlier_version_are_read_and_stored_with_the_same_names(stored: bytes) -> None:
     record = decode_record("execution.j-1.1.0.0", stored)
     assert isinstance(record, ExecutionRecord)

@@ -1,0 +1,193 @@
+"""What a node signs of a result counts as long as it is that node's, of that result, and nothing of it was changed."""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import nkeys
+import pytest
+from msgspec.structs import replace
+from securesystemslib.dsse import Envelope
+from securesystemslib.exceptions import VerificationError
+from securesystemslib.signer import Key  # type: ignore[attr-defined]  # as its documentation does
+
+from compute.journal.entry import Happening, Phase, new_entry
+from compute.upload.provenance import NodeSigner
+from orchestrator.dispatch.provenance import recorded
+from orchestrator.rules.records import BindingRecord, SpecRecord, VerifiedResult
+from orchestrator.state.model import Model
+from shared.data.nkey import raw_public_key
+from shared.ids import JobId, NodeId
+from shared.jobs.spec import SpecConfig
+from shared.protocol import subjects
+from shared.protocol.messages import ExecutionStarted, RunOutput, TaskEnded
+from shared.protocol.results.provenance import specification_digest
+from tests.builders import JOB, NODE, new_assignment, new_execution, new_job, new_job_record, new_task
+
+Tampering = Callable[[dict[str, Any]], None]
+
+IMAGE = f"docker.io/library/busybox@sha256:{'b' * 64}"
+TASK = new_task(engine="docker", publisher="s3managed")
+SPEC = new_job(tasks=(replace(TASK, engine=SpecConfig(type="docker", params={"Image": IMAGE})),))
+RECORD = new_execution(of=JOB, on=NODE)
+RESULT = VerifiedResult(
+    etag="e", size_bytes=1, sha256="a" * 64, content_digest="c" * 64, manifest_bytes=5, manifest_sha256="d" * 64
+)
+SEED = nkeys.encode_seed(bytes(range(32)), nkeys.PREFIX_BYTE_USER).decode()
+OTHER_SEED = nkeys.encode_seed(bytes(range(1, 33)), nkeys.PREFIX_BYTE_USER).decode()
+
+
+def key_of(seed: str) -> str:
+    public: bytes = nkeys.from_seed(bytearray(seed, "ascii")).public_key
+    return public.decode()
+
+
+def model(*, key: str = key_of(SEED), rejected: int = 0) -> Model:
+    made = Model(max_attempts=1)
+    made.apply(subjects.job_record(JobId(JOB)), new_job_record(JOB, first=SPEC), 1)
+    made.apply(subjects.spec_record(JobId(JOB), 1), SpecRecord(job=SPEC), 2)
+    made.apply(subjects.binding_record(NodeId(NODE)), BindingRecord(public_key=key, rejected=rejected), 3)
+    return made
+
+
+def envelope(*, seed: str = SEED, node: str = NODE, **assigned: Any) -> str:
+    assignment = new_assignment(
+        RECORD.id, task=SPEC.tasks[0], **({"spec_digest": specification_digest(SPEC)} | assigned)
+    )
+    happened = (
+        Happening(fact=ExecutionStarted(), at=1_764_547_200.25),
+        Happening(fact=TaskEnded(output=RunOutput(exit_code=3), run_seconds=1), at=1_764_547_201.5),
+    )
+    entry = replace(new_entry(assignment), phase=Phase.ENDED, happenings=happened)
+    signer = NodeSigner(NodeId(node), seed, "0.1.0", lambda: {"docker": "runc"})
+    return signer.envelope(entry, RESULT, "d" * 64).decode()
+
+
+def test_what_a_node_signed_is_recorded_with_its_key() -> None:
+    text = envelope()
+    found = recorded(model(), RECORD, RESULT, text)
+    assert found is not None
+    assert (found.key, found.size_bytes) == (key_of(SEED), len(text))
+
+
+def test_the_statement_is_one_of_in_toto_with_the_predicate_of_slsa() -> None:
+    statement = json.loads(base64.b64decode(json.loads(envelope())["payload"]))
+    assert statement == {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [
+            {
+                "name": f"{RECORD.id}.tar.gz",
+                "digest": {"sha256": "a" * 64},
+                "annotations": {"contentDigest": "c" * 64},
+            },
+            {"name": f"{RECORD.id}.content.json.gz", "digest": {"sha256": "d" * 64}},
+        ],
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicate": {
+            "buildDefinition": {
+                "buildType": "urn:tarpon:execution:v1",
+                "externalParameters": {
+                    "namespace": "default",
+                    "job": JOB,
+                    "jobVersion": "1",
+                    "partition": "0",
+                    "partitionCount": "1",
+                },
+                "internalParameters": {"engine": "docker", "isolation": "runc", "exitCode": "3"},
+                "resolvedDependencies": [
+                    {"name": "specification", "digest": {"sha256": specification_digest(SPEC)}},
+                    {"name": "image", "uri": f"docker://{IMAGE}", "digest": {"sha256": "b" * 64}},
+                ],
+            },
+            "runDetails": {
+                "builder": {"id": f"urn:tarpon:node:{NODE}", "version": {"tarpon": "0.1.0"}},
+                "metadata": {
+                    "invocationId": RECORD.id,
+                    "startedOn": "2025-12-01T00:00:00.250Z",
+                    "finishedOn": "2025-12-01T00:00:01.500Z",
+                },
+            },
+        },
+    }
+
+
+def by_public_tool(text: str, key: str) -> None:
+    """Raises VerificationError."""
+    told = {"keytype": "ed25519", "scheme": "ed25519", "keyval": {"public": raw_public_key(key).hex()}}
+    public = Key.from_dict(key, told)
+    Envelope.from_dict(json.loads(text)).verify([public], 1)
+
+
+def test_the_public_tool_agrees() -> None:
+    by_public_tool(envelope(), key_of(SEED))
+    with pytest.raises(VerificationError):
+        by_public_tool(envelope(), key_of(OTHER_SEED))
+
+
+def edited(path: tuple[str | int, ...], value: str) -> Tampering:
+    """With the signature that was there."""
+
+    def edit(found: dict[str, Any]) -> None:
+        statement = json.loads(base64.b64decode(found["payload"]))
+        place = statement
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = value
+        found["payload"] = base64.b64encode(json.dumps(statement).encode()).decode()
+
+    return edit
+
+
+TAMPERINGS: dict[str, Tampering] = {
+    "another archive": edited(("subject", 0, "digest", "sha256"), "e" * 64),
+    "another manifest": edited(("subject", 1, "digest", "sha256"), "e" * 64),
+    "another time": edited(("predicate", "runDetails", "metadata", "finishedOn"), "2025-12-02T00:00:00Z"),
+    "another type": lambda found: found.update(payloadType="application/json"),
+    "no signature": lambda found: found.update(signatures=[]),
+    "another key's name": lambda found: found["signatures"][0].update(keyid=key_of(OTHER_SEED)),
+    "another signature": lambda found: found["signatures"][0].update(sig=base64.b64encode(bytes(64)).decode()),
+    "no envelope": lambda found: found.pop("payload"),
+}
+
+
+@pytest.mark.parametrize("tamper", TAMPERINGS.values(), ids=list(TAMPERINGS))
+def test_an_envelope_that_was_changed_does_not_count(tamper: Tampering) -> None:
+    found = json.loads(envelope())
+    tamper(found)
+    assert recorded(model(), RECORD, RESULT, json.dumps(found)) is None
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"job_id": JobId("j-2")},
+        {"job_version": 2},
+        {"partition_index": 1},
+        {"execution_id": "e-other"},
+        {"spec_digest": "f" * 64},
+        {"node": "n-other"},
+    ],
+    ids=lambda told: next(iter(told)),
+)
+def test_what_is_of_something_else_does_not_count_though_it_is_well_signed(told: dict[str, Any]) -> None:
+    if "execution_id" in told:
+        text, record = envelope(), replace(RECORD, id=told["execution_id"])
+    else:
+        text, record = envelope(**told), RECORD
+    assert recorded(model(), record, RESULT, text) is None
+
+
+@pytest.mark.parametrize("name", ["sha256", "manifest_sha256", "content_digest"])
+def test_what_is_of_another_result_does_not_count(name: str) -> None:
+    assert recorded(model(), RECORD, replace(RESULT, **{name: "e" * 64}), envelope()) is None
+
+
+def test_a_key_that_is_not_the_node_s_or_was_revoked_does_not_count() -> None:
+    assert recorded(model(), RECORD, RESULT, envelope(seed=OTHER_SEED)) is None
+    assert recorded(model(rejected=5), RECORD, RESULT, envelope()) is None
+
+
+def test_nothing_is_signed_where_nobody_asks_for_it() -> None:
+    assert envelope(spec_digest="") == ""
+    assert recorded(model(), RECORD, RESULT, "") is None
