@@ -27,9 +27,6 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         """The pre-authentication encoding, version 1."""
         return pre_authentication_encoding(self.payload_type, self.payload)
 
-    def signature_of(self, public_key: str) -> bytes | None:
-        return next((each.sig for each in self.signatures if each.keyid == public_key), None)
-
 
 decode_envelope = msgspec.json.Decoder(Envelope).decode
 """Raises msgspec.DecodeError, UnicodeDecodeError."""
@@ -42,14 +39,16 @@ def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
 
 
 def check_signature(envelope: Envelope, public_key: str) -> None:
-    """Raises SignatureWrong unless this key has signed it."""
+    """Raises SignatureWrong unless this key, and no other, has signed it."""
     from nacl.exceptions import BadSignatureError  # a command that checks nothing starts sooner without
     from nacl.signing import VerifyKey
 
-    signature = envelope.signature_of(public_key)
-    if signature is None:
+    if len(envelope.signatures) != 1:
+        raise SignatureWrong(f"It has {len(envelope.signatures)} signatures, and some readers take one alone.")
+    (signature,) = envelope.signatures
+    if signature.keyid != public_key:
         raise SignatureWrong(f"It is not signed by {public_key}.")
     try:
-        VerifyKey(raw_public_key(public_key)).verify(envelope.signed, signature)
+        VerifyKey(raw_public_key(public_key)).verify(envelope.signed, signature.sig)
     except (BadSignatureError, ValueError):
         raise SignatureWrong(f"What {public_key} has signed is something else.") from None

@@ -139,6 +139,12 @@ def edited(path: tuple[str | int, ...], value: str) -> Tampering:
     return edit
 
 
+def signature_of_text(found: dict[str, Any]) -> str:
+    """Without the pre-authentication encoding."""
+    signature: bytes = nkeys.from_seed(bytearray(SEED, "ascii")).sign(base64.b64decode(found["payload"]))
+    return base64.b64encode(signature).decode()
+
+
 TAMPERINGS: dict[str, Tampering] = {
     "another archive": edited(("subject", 0, "digest", "sha256"), "e" * 64),
     "another manifest": edited(("subject", 1, "digest", "sha256"), "e" * 64),
@@ -147,6 +153,15 @@ TAMPERINGS: dict[str, Tampering] = {
     "no signature": lambda found: found.update(signatures=[]),
     "another key's name": lambda found: found["signatures"][0].update(keyid=key_of(OTHER_SEED)),
     "another signature": lambda found: found["signatures"][0].update(sig=base64.b64encode(bytes(64)).decode()),
+    "a second signature": lambda found: found["signatures"].append(found["signatures"][0]),
+    "the signature of the text alone": lambda found: found["signatures"][0].update(sig=signature_of_text(found)),
+    "the signature of another envelope": lambda found: found.update(
+        signatures=json.loads(envelope(job_version=2))["signatures"]
+    ),
+    "a signature without padding": lambda found: found["signatures"][0].update(
+        sig=found["signatures"][0]["sig"].rstrip("=")
+    ),
+    "a text in the alphabet of URLs": lambda found: found.update(payload=found["payload"][:-4] + "-_-_"),
     "no envelope": lambda found: found.pop("payload"),
 }
 
