@@ -11,6 +11,7 @@ import ssl
 import stat
 import tempfile
 import time
+from collections.abc import Collection
 from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ import msgspec
 
 from compute.engines.docker.api import DockerApi, EngineAway, EngineRefusal
 from compute.engines.docker.endpoint import EndpointRefused, find_socket
+from compute.engines.outside.loading import looked_at
 from compute.engines.process.bubblewrap import Bubblewrap
 from compute.engines.wasm.engine import runtime_version
 from compute.engines.wasm.trial import runtime_works
@@ -59,6 +61,7 @@ def node_checks(config: Config) -> list[Check]:
         checks.append(Check(ENGINES, partial(_sandbox, config), SANDBOX_SECONDS))
     if WASM not in disabled and runtime_version():
         checks.append(Check(ENGINES, _wasm, SANDBOX_SECONDS))
+    checks.append(Check(ENGINES, partial(_outside, disabled), SANDBOX_SECONDS))
     if config.compute.metrics.address and not is_running(config):
         checks.append(Check(PORTS, partial(_ports, config)))
     return checks
@@ -277,6 +280,16 @@ async def _wasm() -> list[Finding]:
         return [ok(ENGINES, f"{told} works here, for tasks of the engine wasm.")]
     hint = "Reinstall it (tarpon-jobs[wasm]), or set Engines.Disabled=wasm, so that no module is placed here."
     return [problem(ENGINES, "EngineUnavailable", f"{told} cannot compile a module on this machine.", hint)]
+
+
+async def _outside(disabled: Collection[str]) -> list[Finding]:
+    """None is opened, because a node that runs may use what belongs to it."""
+    return [
+        problem(ENGINES, error.code, error.message, error.hint)
+        if error
+        else ok(ENGINES, f"The engine {name} from outside is installed.")
+        for name, error in (await looked_at(disabled)).items()
+    ]
 
 
 async def _ports(config: Config) -> list[Finding]:

@@ -6,12 +6,12 @@ One that cannot be is told, and the node goes without it; the others do not suff
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from compute.disk import private_file
 from compute.engines.engine import Engine
@@ -36,6 +36,8 @@ from shared.runtime.aio import finish
 FOLDER = "engines"
 OPEN_SECONDS = 30.0
 CLOSE_SECONDS = 10.0
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -79,6 +81,23 @@ async def opened_engines(
         yield made._replace(problems=tuple(dict.fromkeys(problems)))
 
 
+async def looked_at(disabled: Collection[str]) -> dict[str, TarponError | None]:
+    """What is wrong with each that is installed, by its name and package, as far as is seen without opening it."""
+    found = await asyncio.to_thread(_installed, disabled)
+    names = Counter(each.name.lower() for each in found)
+    wrong: dict[str, TarponError | None] = {}
+    for number, (point, package) in enumerate(found.items()):
+        name = point.name.lower()
+        told_name = f"{name} ({package})"
+        try:
+            _check_name(name, names[name], number)
+            await _plugin(point)
+            wrong[told_name] = None
+        except TarponError as error:
+            wrong[told_name] = error
+    return wrong
+
+
 def _settings_of_none(settings: Mapping[str, str], names: Collection[str]) -> Iterator[str]:
     for name in sorted({key.partition(".")[0].lower() for key in settings} - {*names}):
         told_name = f"Engines.Plugins has settings of {name[:80]!r}, and no engine from outside has this name."
@@ -108,26 +127,31 @@ def _check_name(name: str, count: int, number: int) -> None:
 
 async def _opened(point: EntryPoint, host: EngineHost, opened: AsyncExitStack) -> Engine:
     """Raises EngineNotLoaded, EngineProtocolUnknown."""
-    name = point.name.lower()
-    try:
-        plugin = await apart(point.load, name=f"load {name}", within=OPEN_SECONDS)
-        _check_plugin(name, plugin)
-        context, engine = await apart(partial(_open, name, plugin, host), name=f"open {name}", within=OPEN_SECONDS)
-    except EngineProtocolUnknown:
-        raise
-    except EngineMisbehaved as error:
-        raise EngineNotLoaded(name, error.message) from error
-    except Exception as error:
-        raise EngineNotLoaded(name, in_words(error)) from error
+    name, plugin = point.name.lower(), await _plugin(point)
+    context, engine = await _asked(name, partial(_open, name, plugin, host))
     opened.push_async_callback(_close, name, context)
     return engine
 
 
-def _check_plugin(name: str, plugin: object) -> None:
+async def _plugin(point: EntryPoint) -> EnginePlugin:
+    """Raises EngineNotLoaded, EngineProtocolUnknown."""
+    name = point.name.lower()
+    plugin = await _asked(name, point.load)
     if not isinstance(plugin, EnginePlugin):
-        raise EngineMisbehaved(f"its entry point leads to {type(plugin).__name__}, and not to an EnginePlugin")
+        raise EngineNotLoaded(name, f"its entry point leads to {type(plugin).__name__}, and not to an EnginePlugin")
     if plugin.protocol != PROTOCOL:
         raise EngineProtocolUnknown(name, plugin.protocol, PROTOCOL)
+    return plugin
+
+
+async def _asked(name: str, call: Callable[[], T]) -> T:
+    """Raises EngineNotLoaded, whatever the call raises."""
+    try:
+        return await apart(call, name=f"open {name}", within=OPEN_SECONDS)
+    except EngineMisbehaved as error:
+        raise EngineNotLoaded(name, error.message) from error
+    except Exception as error:
+        raise EngineNotLoaded(name, in_words(error)) from error
 
 
 def _open(name: str, plugin: EnginePlugin, host: EngineHost) -> tuple[AbstractContextManager[Engine], Engine]:

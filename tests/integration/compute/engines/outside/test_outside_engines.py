@@ -12,7 +12,7 @@ from compute.disk.workspace import Workspace
 from compute.engines.engine import Broken, Engine, Exited, Run, RunEnd, Unfit
 from compute.engines.outside import guarded, loading
 from compute.engines.outside.guarded import GuardedEngine
-from compute.engines.outside.loading import opened_engines
+from compute.engines.outside.loading import looked_at, opened_engines
 from compute.engines.outside.problems import EngineMisbehaved
 from shared.errors import InvalidJob
 from shared.ids import ExecutionId
@@ -98,6 +98,13 @@ async def test_a_name_that_is_taken_keeps_its_code_from_being_imported(
         assert not found.engines
         (problem,) = found.problems
         assert why in problem
+
+
+async def test_a_checkup_tells_of_each_without_opening_it(packages: Path) -> None:
+    provide(packages, NOTHING.replace("assert host", "assert not host"), "good")
+    provide(packages, "raise RuntimeError('no driver')", "broken")
+    found = {name.partition(" ")[0]: error and error.code for name, error in (await looked_at(())).items()}
+    assert found == {"good": None, "broken": "EngineNotLoaded"}
 
 
 async def test_one_that_is_no_engine_is_closed_again(packages: Path, tmp_path: Path) -> None:
