@@ -40,11 +40,13 @@ class EngineParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", f
     """Of an engine that needs to be told nothing.
 
     What is asked of an engine by its name stands here too. Tasks in containers have a network and paths of their own;
-    those that run `on_the_machine` see its own. Those of this engine see neither.
+    those that run `on_the_machine` see its own. Those of this engine see neither. Some `may_write` to folders of their
+    node.
     """
 
     in_containers: ClassVar[bool] = False
     on_the_machine: ClassVar[bool] = False
+    may_write: ClassVar[bool] = False
 
     def problems(self) -> Iterator[str]:
         """What is wrong although its types are right; each begins with the path below Params, or with a blank."""
@@ -88,6 +90,7 @@ class DockerParams(CommandParams, frozen=True, kw_only=True, rename="pascal"):
     """Without an entrypoint the image's own is used, without either its own command."""
 
     in_containers: ClassVar[bool] = True
+    may_write: ClassVar[bool] = True
 
     image: str = ""
 
@@ -107,6 +110,8 @@ class WasmParams(EngineParams, frozen=True, kw_only=True, rename="pascal"):
 
     `entrypoint` is the function that is called, and `parameters` are what the module gets as its arguments.
     """
+
+    may_write: ClassVar[bool] = True
 
     entry_module: str = ""
     entrypoint: str = START

@@ -52,7 +52,8 @@ ON_UNREADABLE = frozenset({"", "warn", FAIL})
 
 BATCH = "batch"
 """The type of a job that names none: so many parts as its Count says, wherever there is room."""
-NO_PUBLISHERS = frozenset({"", "noop"})
+NOOP_PUBLISHER = "noop"
+NO_PUBLISHERS = frozenset({"", NOOP_PUBLISHER})
 PUBLISHERS = NO_PUBLISHERS | {MANAGED}
 
 _RESERVED_NAMES = frozenset({"stdout", "stderr", "exitcode"})
@@ -213,7 +214,7 @@ def _task_problems(task: Task) -> Iterator[str]:
     yield from _publisher_problems(task.publisher)
     for problem in publisher_params.look(task.publisher).problems:
         yield f"Tasks[0].{problem}"
-    if task.result_paths and task.publisher.type.lower() in NO_PUBLISHERS:
+    if task.result_paths and not task.publisher.type:
         yield "Tasks[0].ResultPaths needs a publisher to publish them; write `Publisher: {Type: s3managed}`."
     if task.on_unreadable not in ON_UNREADABLE:
         yield f"Tasks[0].OnUnreadable {task.on_unreadable[:80]!r} is neither warn nor fail."
@@ -355,6 +356,8 @@ def capacity_of(resources: Resources) -> Capacity:
 def unsaid(job: Job) -> Iterator[str]:
     """Warnings about what a normalised job leaves open, and its author may take for something else than it is."""
     for task in job.tasks:
+        if task.result_paths and task.publisher.type.lower() == NOOP_PUBLISHER:
+            yield "Tasks[0].ResultPaths are not published, because Tasks[0].Publisher.Type is noop."
         kind = kind_of(task.engine)
         if kind is not None and kind.in_containers and task.network.type.lower() in UNSAID_NETWORKS:
             yield (

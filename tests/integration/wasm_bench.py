@@ -1,7 +1,7 @@
 """The wasm engine, and runs of modules in one workspace (no tests in here)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ class WasmBench:
         secrets: tuple[MountedSecret, ...] = (),
         environment: Mapping[str, str] | None = None,
         reproducible: bool = False,
+        writable: Collection[str] = (),
     ) -> RunEnd:
         """The module, which is an input, beside further ones by their targets."""
         self._begin()
@@ -83,7 +84,9 @@ class WasmBench:
                 on_started=self.marks.append,
                 on_progress=self.progress.append,
                 resources=resources or Capacity(),
-                inputs=tuple(MountedInput(target, path) for target, path in places.items()),
+                inputs=tuple(
+                    MountedInput(target, path, is_writable=target in writable) for target, path in places.items()
+                ),
                 secrets=secrets,
                 usage=self.usage,
             )

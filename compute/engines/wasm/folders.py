@@ -21,9 +21,14 @@ _NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EACCES})
 def folders_of(run: Run, hidden: Iterable[Path]) -> tuple[Folder, ...]:
     """Blocks. Files that are `hidden`, such as the module itself, are not shown. Raises OSError, InvalidJob."""
     paths = {each.target: each.path for each in run.inputs} | {each.path: each.file for each in run.secrets}
+    open_to_write = {each.target for each in run.inputs if each.is_writable}
     unseen = set(hidden)
     files = {seen_as: path for seen_as, path in paths.items() if not path.is_dir() and path not in unseen}
-    inputs = [Folder(path=str(path), seen_as=seen_as) for seen_as, path in paths.items() if path.is_dir()]
+    inputs = [
+        Folder(path=str(path), seen_as=seen_as, is_writable=seen_as in open_to_write)
+        for seen_as, path in paths.items()
+        if path.is_dir()
+    ]
     results = [
         Folder(path=str(run.workspace.place(each.path)), seen_as=each.path, is_writable=True)
         for each in run.task.result_paths

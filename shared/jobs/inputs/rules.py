@@ -40,8 +40,8 @@ def inputs_problems(task: Task) -> Iterator[str]:
     for number, each in enumerate(task.input_sources):
         where = f"Tasks[0].InputSources[{number}]"
         yield from _source_problems(each, where)
-        if is_writable(each.source) and (engine := kind_of_engine(task.engine)) and not engine.in_containers:
-            yield f"{where}.Source.Params.ReadWrite is for containers alone: the engine {task.engine.type} only reads."
+        if is_writable(each.source) and (engine := kind_of_engine(task.engine)) and not engine.may_write:
+            yield f"{where}.Source.Params.ReadWrite is not possible: tasks of the engine {task.engine.type} only read."
         if each.alias and not is_safe_id(each.alias):
             yield f"{where}.Alias {each.alias[:80]!r} may have 1 to 64 characters out of A-Z a-z 0-9 _ and -."
         if each.alias and each.alias.lower() in aliases:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from shared.errors import InvalidDuration, InvalidJob, InvalidQuantity, PayloadTooLarge
 from shared.jobs.capacity import Capacity
-from shared.jobs.rules import MAX_JOB_BYTES, MAX_SECONDS, capacity_of, check, dropped, normalised, problems
+from shared.jobs.rules import MAX_JOB_BYTES, MAX_SECONDS, capacity_of, check, dropped, normalised, problems, unsaid
 from shared.jobs.spec import (
     Constraint,
     InputSource,
@@ -228,12 +228,21 @@ class TestTask:
         (problem,) = in_task(**fields)
         assert told in problem
 
-    @pytest.mark.parametrize("publisher", ["", "noop", "NOOP"])
-    def test_result_paths_need_a_publisher(self, publisher: str) -> None:
+    def test_result_paths_need_a_publisher(self) -> None:
         paths = (ResultPath(name="out", path="/out"),)
-        assert in_task(publisher=SpecConfig(type=publisher), result_paths=paths) == [
+        assert in_task(publisher=SpecConfig(type=""), result_paths=paths) == [
             "Tasks[0].ResultPaths needs a publisher to publish them; write `Publisher: {Type: s3managed}`."
         ]
+
+    @pytest.mark.parametrize("publisher", ["noop", "NOOP"])
+    def test_who_wants_nothing_published_is_told_that_result_paths_are_not(self, publisher: str) -> None:
+        paths = (ResultPath(name="out", path="/out"),)
+        assert in_task(publisher=SpecConfig(type=publisher), result_paths=paths) == []
+        task = Task(
+            name="main", engine=SpecConfig(type="noop"), publisher=SpecConfig(type=publisher), result_paths=paths
+        )
+        (told,) = unsaid(normalised(Job(type="batch", tasks=(task,))))
+        assert told.startswith("Tasks[0].ResultPaths are not published")
 
     @pytest.mark.parametrize("text", ["fail", "Fail", " WARN ", ""])
     def test_what_becomes_of_a_result_that_is_not_whole_is_a_word_in_any_case(self, text: str) -> None:

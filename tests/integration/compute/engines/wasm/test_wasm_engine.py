@@ -50,6 +50,18 @@ async def test_a_module_reads_an_input_and_writes_a_result(bench: WasmBench, tmp
     assert (bench.workspace.place("/outputs") / "copy").read_text() == "from outside"
 
 
+async def test_a_module_writes_to_a_folder_of_the_node_only_if_that_is_open_to_it(
+    bench: WasmBench, tmp_path: Path
+) -> None:
+    (tmp_path / "data").write_text("from here")
+    copies = wasm.copies(3, "data", 3, "copy")
+    assert await bench.run(copies, inputs={"/in": tmp_path}, writable={"/in"}) == Exited(0)
+    assert (tmp_path / "copy").read_text() == "from here"
+    (tmp_path / "copy").unlink()
+    await bench.run(copies, inputs={"/in": tmp_path})
+    assert not (tmp_path / "copy").exists()
+
+
 async def test_an_input_that_is_a_file_is_in_a_folder_of_its_own(bench: WasmBench, tmp_path: Path) -> None:
     for name in ("data", "other"):
         (tmp_path / name).write_text(name)
