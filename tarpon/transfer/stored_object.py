@@ -119,6 +119,8 @@ class StoredObject:
                 self._check_range(response, at)
             elif only_ranges and "Range" in headers:
                 raise RangesIgnored
+            elif response.content_length is not None:
+                self._check_size(response.content_length)
             skip = 0 if is_range else at
             # What comes beyond a range is of no interest; what comes beyond the object is the caller's to refuse.
             left = end - at if end and "Range" in headers else sys.maxsize
@@ -141,8 +143,12 @@ class StoredObject:
         told = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if told is None or int(told[1]) != at:
             raise DownloadFailed(f"{self.what} cannot be fetched: the object store answers with another range.")
-        if told[2] is not None and self.size_bytes and int(told[2]) != self.size_bytes:
-            raise Damaged(f"{self.what} has {int(told[2]):,} bytes, not the {self.size_bytes:,} that were published.")
+        if told[2] is not None:
+            self._check_size(int(told[2]))
+
+    def _check_size(self, size_bytes: int) -> None:
+        if self.size_bytes and size_bytes != self.size_bytes:
+            raise Damaged(f"{self.what} has {size_bytes:,} bytes, not the {self.size_bytes:,} that were published.")
 
     async def _renew_url(self, refused_url: str, refused: "_Refused") -> None:
         async with self._renewing:

@@ -120,7 +120,7 @@ async def test_an_object_that_was_replaced_is_refused_also_without_an_etag(store
 
 
 async def test_an_object_with_more_bytes_than_announced_is_refused(stored: Stored, tmp_path: Path) -> None:
-    with pytest.raises(Damaged, match="has more than the 1,000 bytes"):
+    with pytest.raises(Damaged, match="bytes, not the 1,000 that were published"):
         await keep(stored.params(size=1000), tmp_path / "result")
 
 
