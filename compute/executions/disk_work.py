@@ -14,6 +14,7 @@ from compute.journal.entry import Entry, Phase, moved
 from compute.journal.journal import Journal
 from compute.processes.mark import ProcessMark
 from shared.protocol.messages import ExecutionStarted, TaskEnded
+from shared.protocol.nodes.gpus import MOST_GPUS
 
 Pack = Callable[[Workspace, ResultContents], SmallArchive | None]
 
@@ -67,7 +68,8 @@ class DiskWork:
     def started(self, process: ProcessMark | None) -> None:
         """In whatever thread the engine is, the loop's included; it may write to the disk only if `prepare` did."""
         usage = self._execution.usage
-        fact = ExecutionStarted(fetch_seconds=usage.fetch_seconds, pull_seconds=usage.pull_seconds)
+        gpus = self._execution.devices[:MOST_GPUS]
+        fact = ExecutionStarted(fetch_seconds=usage.fetch_seconds, pull_seconds=usage.pull_seconds, gpus=gpus)
         self.entry = moved(replace(self.entry, process=process), Phase.STARTED, fact)
         if self.is_on_disk:
             self._put(self.entry)

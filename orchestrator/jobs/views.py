@@ -209,6 +209,7 @@ def execution_view(
         partition_index=record.partition,
         fetch_seconds=record.fetch_seconds,
         pull_seconds=record.pull_seconds,
+        gpus=record.gpus,
         run_seconds=record.run_seconds,
         peak_memory=record.peak_memory_bytes,
         revision=revision,

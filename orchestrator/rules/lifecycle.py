@@ -216,7 +216,8 @@ def _after_fact(record: ExecutionRecord, told: FactTold, now: int) -> ExecutionS
             after = _moved(record, ExecutionState.RUNNING, now, at=at, topic=RUNNING, message=message)
             fetched, pulled = _bounded_seconds(fact.fetch_seconds), _bounded_seconds(fact.pull_seconds)
             return ExecutionStep(
-                msgspec.structs.replace(after, fetch_seconds=fetched, pull_seconds=pulled), Outcome.MOVED
+                msgspec.structs.replace(after, fetch_seconds=fetched, pull_seconds=pulled, gpus=fact.gpus),
+                Outcome.MOVED,
             )
         case TaskEnded():
             if state is ExecutionState.PUBLISHING:

@@ -295,6 +295,8 @@ class ExecutionRecord(KeyedRecord, frozen=True, kw_only=True):
     """How long its inputs took, before its task ran; 0 where it reads none, or its node does not tell."""
     pull_seconds: float = 0.0
     """The same of its image; 0 where that was there."""
+    gpus: tuple[str, ...] = ()
+    """The ids of those that its task had for itself, as its node tells."""
     result: VerifiedResult | None = None
     result_deleted: int = 0
     """When its objects were deleted from the bucket; 0 if they were not."""

@@ -20,7 +20,7 @@ from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.spec import Task
 from shared.protocol.nodes.engine_parameters import ToldEngines
-from shared.protocol.nodes.gpus import ToldGpus
+from shared.protocol.nodes.gpus import ToldGpuIds, ToldGpus
 from shared.protocol.nodes.inputs import HeldInputs, InputsGiven, InputsRequest
 from shared.protocol.nodes.message import Message
 from shared.protocol.objects import Beside
@@ -465,10 +465,14 @@ class Fact(Message, frozen=True, kw_only=True):
 
 
 class ExecutionStarted(Fact, frozen=True, kw_only=True, tag="ExecutionStarted"):
-    """The task runs. Before that its inputs and its image took so long, 0 where there was nothing to fetch or pull."""
+    """The task runs. Before that its inputs and its image took so long, 0 where there was nothing to fetch or pull.
+
+    `gpus` are the ids of those that are its own on this node.
+    """
 
     fetch_seconds: float = 0.0
     pull_seconds: float = 0.0
+    gpus: ToldGpuIds = ()
 
 
 class RunOutput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -310,6 +310,8 @@ class ExecutionView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """How long its inputs took, before its task ran; 0 where it reads none, and until it runs."""
     pull_seconds: float = 0.0
     """The same of its image; 0 where that was on the node."""
+    gpus: tuple[str, ...] = field(name="GPUs", default=())
+    """The ids of the GPUs of its node that its task had for itself."""
     run_seconds: float = 0.0
     """For how long its task ran; 0 while it does, and of one that never did."""
     peak_memory: int = 0

@@ -309,6 +309,7 @@ GOLDEN: list[tuple[Message, str]] = [
     ),
     (ExecutionStarted(), '{"type":"ExecutionStarted"}'),
     (ExecutionStarted(age_seconds=1.5), '{"type":"ExecutionStarted","age_seconds":1.5}'),
+    (ExecutionStarted(gpus=("0", "3")), '{"type":"ExecutionStarted","gpus":["0","3"]}'),
     (
         TaskEnded(output=RunOutput(), run_seconds=2.5),
         '{"type":"TaskEnded","output":{},"run_seconds":2.5}',

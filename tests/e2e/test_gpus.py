@@ -101,6 +101,8 @@ def test_two_jobs_see_different_gpus_and_a_third_waits(stack: Stack, shows: str,
         return sorted(stack.cli("job", "logs", job, check=False).stdout.strip() for job in (first, second))
 
     wait_until(lambda: seen() == ["0", "1"], within=40, what="each has a GPU of its own")
+    (of_first,) = stack.describe(first)["Executions"]["Items"]
+    assert of_first["GPUs"] == [stack.cli("job", "logs", first).stdout.strip()]
     third = stack.submit(with_gpu(make(shows)))
     assert not any(each["ComputeState"] == 6 for each in stack.describe(third)["Executions"]["Items"])
     for job in (first, second):

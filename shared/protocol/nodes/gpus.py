@@ -19,6 +19,7 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pci_address: _Word = ""
 
 
+ToldGpuIds = Annotated[tuple[_Word, ...], msgspec.Meta(max_length=MOST_GPUS)]
 ToldGpus = Annotated[tuple[Gpu, ...], msgspec.Meta(max_length=MOST_GPUS)]
 
 

@@ -103,7 +103,12 @@ def executions_table(executions: Sequence[ExecutionView], now: datetime) -> str:
     ]
     versions, doing = ["VERSION"] if has_versions else [], list(map(_doing, executions))
     headings = ["CREATED", "ID", *versions, "PART", "STATE", "DESIRED", "EXIT", "NODE"]
-    columns = {"RAN": map(_ran, executions), "MEMORY": map(_memory, executions), "DOING": doing}
+    columns = {
+        "RAN": map(_ran, executions),
+        "MEMORY": map(_memory, executions),
+        "GPU": map(_gpus, executions),
+        "DOING": doing,
+    }
     for heading_of, values in columns.items():
         told = list(values)
         if any(told):
@@ -125,6 +130,10 @@ def _ran(execution: ExecutionView) -> str:
 def _memory(execution: ExecutionView) -> str:
     """At most, where its node has seen that."""
     return size(execution.peak_memory) if execution.peak_memory > 0 else ""
+
+
+def _gpus(execution: ExecutionView) -> str:
+    return ",".join(execution.gpus)
 
 
 def _doing(execution: ExecutionView) -> str:

@@ -224,6 +224,7 @@ class TestExecution:
             "PartitionIndex": 0,
             "FetchSeconds": 0.0,
             "PullSeconds": 0.0,
+            "GPUs": [],
             "RunSeconds": 0.0,
             "PeakMemory": 0,
             "Revision": 3,

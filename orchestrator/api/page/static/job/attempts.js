@@ -51,6 +51,7 @@ function Attempt({ job, execution, number, of, since, to }) {
       ["Exit code", output ? String(output.ExitCode) : null],
       ["Ran", execution.RunSeconds ? seconds(execution.RunSeconds) : null],
       ["Most memory", execution.PeakMemory ? bytes(execution.PeakMemory) : null],
+      ["GPUs", (execution.GPUs ?? []).map(visible).join(", ")],
       ["Inputs", execution.Inputs?.Files ? `${count(execution.Inputs.Files)} files, ${bytes(execution.Inputs.Size ?? 0)}` : null],
       ["Result", facts ? `${bytes(facts.Size ?? 0)}, ${count(facts.Entries ?? 0)} entries` : null],
       ["Version", execution.JobVersion !== job.Version ? `kept of version ${execution.JobVersion}` : null],
