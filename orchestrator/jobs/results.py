@@ -153,6 +153,18 @@ def _has_result(record: ExecutionRecord) -> bool:
     return record.state in {ExecutionState.COMPLETED, ExecutionState.FAILED} and record.result is not None
 
 
+def _stand_ins(entry: JobEntry, record: ExecutionRecord) -> tuple[str, ...]:
+    """The other replicas of its part that gave the same, as far as theirs are there."""
+    if not record.answer or not record.has_counting_result:
+        return ()
+    return tuple(
+        each.id
+        for each in entry.of_version(record.job_version)
+        if each.partition == record.partition and each.id != record.id
+        if each.state is record.state and each.answer == record.answer and not each.result_deleted
+    )
+
+
 async def _item(entry: JobEntry, record: ExecutionRecord, locations: Locations) -> ResultItem:
     assert record.location is not None
     assert record.result is not None
@@ -184,6 +196,7 @@ async def _item(entry: JobEntry, record: ExecutionRecord, locations: Locations) 
             provenance_key=signed.key if signed is not None else "",
             node_id=record.node_id,
             spec_digest=specification_digest(spec) if signed is not None and spec is not None else "",
+            stand_ins=_stand_ins(entry, record),
             exit_code=record.output.exit_code if record.output else 0,
             encoding=PLAIN if is_plain(key) else GZIP,
         ),

@@ -396,6 +396,8 @@ class ResultParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     node_id: str = field(name="NodeID", default="")
     spec_digest: str = ""
     """Of the specification of this version of the job (docs/provenance.md)."""
+    stand_ins: tuple[str, ...] = ()
+    """Executions on nodes of other owners that gave the same, where replicas had to agree."""
     exit_code: int = 0
     encoding: str = GZIP
     """`plain` of a result that is an object for each file. Then URL, size and digest are those of their manifest."""

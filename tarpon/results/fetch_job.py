@@ -6,15 +6,16 @@ merged by appending one stdout to another, so it stays known which part of the j
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
+from msgspec import structs
 
 from shared.data.markup import table
-from shared.errors import InvalidInput, ResultIsPlain
+from shared.errors import Damaged, InvalidInput, ResultIsPlain
 from shared.extraction.extract import Extracted
 from shared.extraction.oddities import Oddities
 from shared.extraction.placement_rules import PlacementRules
@@ -46,7 +47,7 @@ from tarpon.results.folders import (
 )
 from tarpon.results.layouts import check_layout, note_merged
 from tarpon.results.merged import merge_partitions
-from tarpon.results.offered import chosen_version, is_without_publisher, offered, renewer, url_giver
+from tarpon.results.offered import chosen_version, is_without_publisher, offered, only, renewer, url_giver
 from tarpon.results.staging import staging_in
 from tarpon.transfer.byte_ranges import CONNECTIONS
 from tarpon.transfer.download import in_thread
@@ -64,7 +65,8 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     `size_bytes` what was fetched. `oddities` tells what is not there as it is in the results, and `left_out_count` how
     many entries the results themselves lack the content of. `exit_codes` are those of the parts whose tasks have failed
     by them. `parts` is how many the job has, and `without_result` are those of them of which there is none, where those
-    of all were wanted; `have_completed` says that these have one all the same, as their job has completed.
+    of all were wanted; `have_completed` says that these have one all the same, as their job has completed. `replaced`
+    are the executions whose archive is not what other replicas and they had agreed about, each by whose is there.
     """
 
     folder: Path | None
@@ -76,6 +78,7 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     parts: int = 1
     without_result: tuple[int, ...] = ()
     have_completed: bool = False
+    replaced: dict[str, str] = {}
     oddities: Oddities = msgspec.field(default_factory=Oddities)
 
     def _repr_html_(self) -> str:
@@ -115,7 +118,8 @@ async def get_results(
     that hold those are fetched, and they go into folders that are there already. `merge` puts several results into
     one tree (see tarpon.results.merged), in which `stdout` of part 0 is `stdout.0000`; no folder gets both. `partition`
     and `execution_id` choose one result; the newest version of the job is meant unless `job_version` or the execution
-    is another's. `raw` keeps the archives, as `raw/<job id>_<execution id>.tar.gz`.
+    is another's. Of replicas that had to agree another one's archive is taken where that of the first is not what they
+    agreed about, unless the execution was chosen. `raw` keeps the archives, as `raw/<job id>_<execution id>.tar.gz`.
 
     What the target cannot have, or the `rules` leave out, is told in the answer; all else is placed. Nothing that
     exists is overwritten. Cancelling it, or an error, leaves nothing behind, except that with `raw` the
@@ -150,7 +154,23 @@ async def get_results(
             for params in results
         ]
         several = merge and len(results) > 1
-        getting = _Getting(job, view, folder, sources, merge=several, is_named=output_dir is not None)
+
+        async def stand_in(of: Source, execution: str) -> Source:
+            found = await client.results(
+                job, namespace=namespace, job_version=of.params.job_version, execution_id=execution
+            )
+            params = only([each.params for each in found], job)
+            return structs.replace(of, params=params, renew=renewer(client, job, params, namespace=namespace))
+
+        getting = _Getting(
+            job,
+            view,
+            folder,
+            sources,
+            None if execution_id else stand_in,
+            merge=several,
+            is_named=output_dir is not None,
+        )
         if raw:
             await getting.archives()
         elif selection is None:
@@ -168,6 +188,7 @@ async def get_results(
         parts=view.part_count,
         without_result=lacking,
         have_completed=bool(lacking) and view.state.state_type == JobState.COMPLETED,
+        replaced=getting.replaced,
         oddities=getting.oddities,
     )
 
@@ -185,20 +206,33 @@ def _without_result(view: JobView, results: Sequence[ResultParams]) -> tuple[int
 
 
 class _Getting:
-    """The ways to get results into `folder`. `files` are there afterwards, and `oddities` are what is not."""
+    """The ways to get results into `folder`. `files` are there afterwards, and `oddities` are what is not.
+
+    `stand_in` gives what may be fetched in the place of a source: the result of this execution.
+    """
 
     def __init__(
-        self, job: str, view: JobView, folder: Path, sources: Sequence[Source], *, merge: bool, is_named: bool
+        self,
+        job: str,
+        view: JobView,
+        folder: Path,
+        sources: Sequence[Source],
+        stand_in: Callable[[Source, str], Awaitable[Source]] | None,
+        *,
+        merge: bool,
+        is_named: bool,
     ) -> None:
         self._job = job
         self._view = view
         self._folder = folder
-        self._sources = sources
+        self._sources = list(sources)
+        self._stand_in = stand_in
         self._merge = merge
         self._is_named = is_named
         self._was_empty = is_empty(folder)
         self.files = 0
         self.oddities = Oddities()
+        self.replaced: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return f"<_Getting {len(self._sources)} results into {self._folder}>"
@@ -230,16 +264,33 @@ class _Getting:
         async with staging_in(self._folder) as staging:
             room = await in_thread(lambda: Room(staging))
 
-            async def fetch(source: Source) -> None:
-                execution = source.params.execution_id
-                self._add(execution, await fetch_whole(source, staging / execution, room))
-
-            await pipelined(self._sources, fetch, at_once=AT_ONCE)
+            await pipelined(
+                range(len(self._sources)), lambda number: self._fetch(number, staging, room), at_once=AT_ONCE
+            )
             staged = [staging / each.params.execution_id for each in self._sources]
             if self._merge:
                 await self._put_merged(put_in_place, await self._merged(staging, staged))
             else:
                 await self._put(put_in_place, staged, places)
+
+    async def _fetch(self, number: int, staging: Path, room: Room) -> None:
+        """All of a result or, where that is damaged, of a replica that gave the same."""
+        first = source = self._sources[number]
+        rest = list(first.params.stand_ins)
+        while True:
+            execution = source.params.execution_id
+            try:
+                placed = await fetch_whole(source, staging / execution, room)
+            except Damaged:
+                if self._stand_in is None or not rest:
+                    raise
+                source = await self._stand_in(first, rest.pop(0))
+                continue
+            break
+        if source is not first:
+            self.replaced[first.params.execution_id] = execution
+            self._sources[number] = source
+        self._add(execution, placed)
 
     async def paths(self, selection: Selection) -> None:
         """A path must match in one of the results."""

@@ -126,6 +126,22 @@ def test_a_node_that_lies_about_its_digest_changes_no_result(stack: Stack, tmp_p
     assert differed(stack, "node-a") == differed(stack, "node-b") == 0
 
 
+def test_a_right_manifest_with_a_wrong_archive_beside_it_is_found_and_another_archive_taken(stack: Stack) -> None:
+    stack.start_orchestrator()
+    start(stack, "node-a", "node-b")
+    start(stack, "liar", lie="bytes")  # the last one, whose result would be taken
+    job = stack.submit(verified_job(Quorum=3))
+    done = stack.wait_ended(job)
+    assert done["Job"]["State"]["StateType"] == "Completed"
+    lie = next(each["ID"] for each in done["Executions"]["Items"] if each["NodeID"] == "liar")
+    told = stack.cli("job", "get", job, "--output-dir", str(stack.root / "all"))
+    assert f"The archive of execution {lie} is not what its replicas agreed about" in told.stderr
+    assert (stack.root / "all" / "stdout").read_text() == "right\n"
+    told = stack.cli("job", "get", job, "--execution", lie, "--output-dir", str(stack.root / "one"), check=False)
+    assert "[DigestMismatch]" in told.stderr
+    assert not (stack.root / "one" / "stdout").exists()
+
+
 def test_an_answer_that_comes_after_the_decision_changes_nothing(stack: Stack, tmp_path: Path) -> None:
     stack.start_orchestrator()
     start(stack, "node-a", "node-b")

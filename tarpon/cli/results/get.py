@@ -145,6 +145,9 @@ def _tell(fetched: "Fetched", job: str, *, raw: bool, paths: Sequence[str]) -> N
         click.echo(f"What its task wrote: tarpon job logs {job}", err=True)
     else:
         click.echo(_summary(fetched, raw=raw, paths=paths), err=True)
+    for execution, other in fetched.replaced.items():
+        told = f"The archive of execution {execution} is not what its replicas agreed about."
+        click.echo(f"Warning: {told} That of {other} was taken.", err=True)
     if fetched.exit_codes:
         click.echo(f"Warning: {_failed(fetched)}", err=True)
     if fetched.without_result:
