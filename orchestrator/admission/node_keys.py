@@ -7,10 +7,12 @@ that was rejected and then deleted stays shut out, but the name is free for anot
 import asyncio
 from weakref import WeakValueDictionary
 
+from msgspec.structs import replace
+
 from orchestrator.admission.claims import Claim, Right
 from orchestrator.rules import join_tokens
 from orchestrator.rules.join_tokens import JoinTokenUnknown, NodeNameTaken
-from orchestrator.rules.records import BindingRecord, TokenRecord
+from orchestrator.rules.records import MOST_EARLIER, BindingRecord, EarlierKey, TokenRecord
 from orchestrator.storage import changes
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
@@ -98,12 +100,21 @@ class StoredNodeKeys:
     async def _bind(self, node: NodeId, record: BindingRecord, *, rekey: str) -> None:
         key, known = subjects.binding_record(node), self._store.model.bindings.get(node)
         if known is None:
+            record = replace(record, since=now_ns())
             is_new = await changes.once(self._store, key, self._store.create(key, record))
             if not is_new and node not in self._store.model.bindings:  # a node of that name was deleted
                 await changes.once(self._store, key, self._store.create_again(key, record))
         elif self._may_replace(node, known, rekey):
-            await changes.once(self._store, key, self._store.update(key, record))
+            await changes.once(self._store, key, self._store.update(key, _succeeding(known, record, now_ns())))
         self._check_free(node, record.public_key, rekey="")
 
     def __repr__(self) -> str:
         return f"<StoredNodeKeys of {len(self._store.model.bindings)} nodes>"
+
+
+def _succeeding(known: BindingRecord, record: BindingRecord, now: int) -> BindingRecord:
+    """With the life of the keys before it; the same key, where it comes back, has been the node's all the time."""
+    if known.public_key == record.public_key:
+        return replace(record, since=known.since, earlier=known.earlier)
+    before = EarlierKey(public_key=known.public_key, since=known.since, until=known.rejected or now)
+    return replace(record, since=now, earlier=(*known.earlier, before)[-MOST_EARLIER:])

@@ -66,6 +66,7 @@ def node_state(model: Model, nodes: Nodes, node: NodeId, *, sees: Callable[[str]
         namespaces=tuple(each for each in binding.namespaces if sees is None or sees(each)) if binding else (),
         owner=binding.owner if binding and sees is None else "",
         join_token=binding.token if binding and sees is None else "",
+        keys=_keys(binding) if binding else (),
         warnings=warnings_about(model.nodes[node], nodes, version=version_text()) if sees is None else (),
         over_budget={kind.value: count for kind, count in nodes.budgets.over.get(node, {}).items()},
     )
@@ -82,6 +83,26 @@ def nodes_seen(model: Model, principal: Principal) -> Collection[NodeId]:
         or not binding.namespaces
         or any(principal.sees(each) for each in binding.namespaces)
     }
+
+
+def _keys(binding: BindingRecord) -> tuple[rest_nodes.NodeKeyView, ...]:
+    current = rest_nodes.NodeKeyView(
+        key=binding.public_key,
+        state=rest_nodes.REJECTED if binding.rejected else rest_nodes.CURRENT,
+        since=_moment(binding.since),
+        until=_moment(binding.rejected),
+    )
+    earlier = [
+        rest_nodes.NodeKeyView(
+            key=each.public_key, state=rest_nodes.REPLACED, since=_moment(each.since), until=_moment(each.until)
+        )
+        for each in reversed(binding.earlier)
+    ]
+    return (current, *earlier)
+
+
+def _moment(at: int) -> datetime | None:
+    return instant(at) if at else None
 
 
 def _membership(binding: BindingRecord | None) -> str:

@@ -391,16 +391,30 @@ class NodeRecord(KeyedRecord, frozen=True, kw_only=True):
         return subjects.node_record(self.info.node_id)
 
 
+MOST_EARLIER = 32
+
+
+class EarlierKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A key that was a node's, `since` and `until` so many nanoseconds since 1970; 0 is not known."""
+
+    public_key: str
+    since: int = 0
+    until: int = 0
+
+
 class BindingRecord(Record, frozen=True, kw_only=True):
     """`rejected` is when an operator shut this key out, 0 if none did; `message` why, in the operator's words.
 
     What the join token said holds for as long as the binding does, whatever becomes of the token: the `labels`, and the
     `namespaces` whose jobs the node may be given, where it is not to be given all, and the `owner`, empty where nobody
     was named. One that is `unapproved` is given nothing until an operator approves it. With the token `rekey`, and no
-    other, another key may take the id.
+    other, another key may take the id. The key is the node's `since` so many nanoseconds since 1970, 0 where that is
+    not known; those before it are `earlier`, the last MOST_EARLIER of them.
     """
 
     public_key: str
+    since: int = 0
+    earlier: tuple[EarlierKey, ...] = ()
     rejected: int = 0
     message: str = ""
     token: str = ""

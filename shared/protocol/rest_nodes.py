@@ -116,6 +116,21 @@ class DifferenceView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal")
     detail: str = ""
 
 
+CURRENT, REPLACED = "Current", "Replaced"
+
+
+class NodeKeyView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """A public nkey with which a node joined, and by which what it signed is known (docs/provenance.md).
+
+    `state` is Current, Replaced by a later key, or Rejected. Times are empty where they are not known.
+    """
+
+    key: str
+    state: str = CURRENT
+    since: datetime | None = None
+    until: datetime | None = None
+
+
 class NodeState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     info: NodeInfoView
     membership: str = APPROVED
@@ -137,6 +152,8 @@ class NodeState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """Whose it is, by the token with which it joined; empty if that names nobody. For who sees all namespaces."""
     join_token: str = ""
     """The id of the token with which it joined, if it was one."""
+    keys: tuple[NodeKeyView, ...] = ()
+    """The newest first."""
     over_budget: dict[str, int] = {}
     """How much more it sent than a node may, by kind, as this orchestrator counted since it was started."""
     warnings: tuple[Problem, ...] = ()

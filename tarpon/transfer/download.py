@@ -204,6 +204,21 @@ def manifest_of(session: aiohttp.ClientSession, params: ResultParams, *, renew: 
     )
 
 
+def provenance_of(session: aiohttp.ClientSession, params: ResultParams, *, renew: Renew) -> StoredObject:
+    """What a result's node has signed of it, as `index_of`."""
+
+    async def renewed_url() -> str:
+        return (await renew()).provenance_url
+
+    return StoredObject(
+        session,
+        params.provenance_url,
+        size_bytes=params.provenance_size,
+        what=f"The provenance of execution {params.execution_id}",
+        renew=renewed_url,
+    )
+
+
 async def made_in_thread(make: Callable[[], T], undo: Callable[[T], None]) -> T:
     """What `make` gives; where its caller has been cancelled meanwhile, it is undone."""
     made: list[T] = []

@@ -23,6 +23,7 @@ _LAZY = {
     "files": ("tarpon.cli.results.files:files", "List what is in the result of a job."),
     "cat": ("tarpon.cli.results.files:cat", "Print one file of the result of a job."),
     "compare": ("tarpon.cli.results.compare:compare", "Tell how two results differ, and where."),
+    "verify": ("tarpon.cli.results.verify:verify", "Verify what nodes have signed of the results of a job."),
     "url": ("tarpon.cli.results.url:url", "Print the signed URLs of the results of a job."),
     "delete": ("tarpon.cli.job.delete:delete", "Delete ended jobs and, if asked, their results."),
     "stop": ("tarpon.cli.job.stop:stop", "Stop a job."),

@@ -36,7 +36,8 @@ Exit codes:
        some entries of the results; all others are there
     6  with --strict: the results are not whole
     7  of `admin doctor`: something is wrong, and has to be mended
-    8  of `job compare`: the results differ
+    8  of `job compare`: the results differ; of `job verify`: something is
+       wrong of a result
   130  interrupted
 
 \b

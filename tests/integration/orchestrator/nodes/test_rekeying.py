@@ -53,6 +53,9 @@ async def test_a_node_keeps_its_name_and_what_it_is_allowed_under_a_new_key(runn
         found = await state(running)
         assert (found["Membership"], found["Draining"], found["JoinToken"]) == ("APPROVED", True, text.id)
         assert (found["Namespaces"], found["Info"]["Labels"]["team"], found["Owner"]) == (["a"], "a", "maria")
+        current, earlier = found["Keys"]
+        assert (current["State"], earlier["State"], current["Until"]) == ("Current", "Replaced", None)
+        assert earlier["Since"] < earlier["Until"] <= current["Since"]
         await act(running, Action="undrain")
         await run(running, node, Namespace="a")
 

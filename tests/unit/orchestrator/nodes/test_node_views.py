@@ -101,6 +101,7 @@ def test_its_fields_have_the_names_of_the_reference(model: Model) -> None:
         "Differences": [],
         "Owner": "",
         "JoinToken": "",
+        "Keys": [],
         "OverBudget": {},
         "Warnings": [],
     }

@@ -1,0 +1,46 @@
+"""The command `tarpon job verify`: whether results are what their nodes have signed."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from shared.data.plain_text import one_line
+from tarpon.cli.console.commands import Command, with_client
+from tarpon.cli.console.job_group import job_argument, namespace_option
+from tarpon.cli.console.outcomes import Exit
+from tarpon.cli.console.output import output_option, show
+
+if TYPE_CHECKING:
+    from tarpon.client import Client
+    from tarpon.verification.views import ResultsVerification
+
+
+@click.command(cls=Command)
+@job_argument
+@click.option("--job-version", type=click.IntRange(1), metavar="N", help="The results of this version of the job.")
+@click.option("--execution", default="", metavar="ID", help="The result of this execution alone.")
+@output_option
+@namespace_option
+@with_client
+async def verify(
+    client: "Client", *, job: str, job_version: int | None, execution: str, output: str, namespace: str
+) -> int:
+    """Verify the results of a job: what their nodes have signed of them, and the objects in the bucket.
+
+    All of these are read once and not kept. Exits with 0 if nothing is wrong of any result, and with 8 if something is.
+    """
+    from tarpon.verification.verify import verify_results
+
+    found = await verify_results(client, job, namespace=namespace, version=job_version or 0, execution=execution)
+    show(found, output, lambda: "\n".join(_lines(found)))
+    return Exit.OK if found.verified else Exit.DIFFERENT
+
+
+def _lines(found: "ResultsVerification") -> Iterator[str]:
+    for each in found.results:
+        what = f"Part {each.partition_index}: {each.execution_id}"
+        if not each.problems:
+            yield f"{what} is what node {each.node_id} signed with {each.key}."
+        for problem in each.problems:
+            yield f"{what}: {one_line(problem.message)} [{problem.code}]"

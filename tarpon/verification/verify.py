@@ -1,0 +1,193 @@
+"""Verifying the results of a job: what nodes have signed of them, and the objects in the bucket, which are read once.
+
+Nothing is kept of them, and no more than some MiB are in memory.
+"""
+
+import io
+import tempfile
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
+
+import aiohttp
+
+from shared.errors import Damaged, DigestMismatch, DownloadFailed, NotFound, Refused
+from shared.extraction.content_check import ContentCheck
+from shared.extraction.gunzip import Gunzip
+from shared.extraction.tar_reader import Member, MemberKind, TarReader
+from shared.protocol.rest import ResultParams
+from shared.protocol.rest_nodes import NodeKeyView
+from tarpon.archive.contents import opened, walk
+from tarpon.archive.manifest import members_with_digests
+from tarpon.http.orchestrator_calls import OrchestratorCalls
+from tarpon.results.offered import chosen_version, offered, renewer, url_giver
+from tarpon.transfer.download import (
+    Download,
+    Renew,
+    Spool,
+    archive_download,
+    in_thread,
+    index_of,
+    manifest_of,
+    provenance_of,
+)
+from tarpon.transfer.stored_object import object_session
+from tarpon.verification.envelope_check import envelope_problems
+from tarpon.verification.views import ResultProblem, ResultsVerification, ResultVerification, VerificationProblem
+
+IN_MEMORY_BYTES = 4 << 20
+
+
+async def verify_results(
+    client: OrchestratorCalls, job: str, *, namespace: str = "", version: int = 0, execution: str = ""
+) -> ResultsVerification:
+    """Verify all results of a job, or those of one version or execution.
+
+    What is wrong of them is in the answer. Raises what list_files raises of a job without results, and Unavailable.
+    """
+    view = await chosen_version(client, job, namespace=namespace, version=version, execution=execution)
+    found = await offered(client, job, view, namespace=namespace, execution=execution)
+    keys: dict[str, Sequence[NodeKeyView]] = {}
+    results: list[ResultVerification] = []
+    async with object_session(client.trust) as session:
+        for params in found:
+            if params.node_id not in keys:
+                keys[params.node_id] = await _keys_of(client, params.node_id)
+            check = _Check(client, session, view.id, params, namespace)
+            results.append(ResultVerification.of(params, tuple(await check.problems(keys[params.node_id]))))
+    return ResultsVerification(verified=not any(each.problems for each in results), results=tuple(results))
+
+
+async def _keys_of(client: OrchestratorCalls, node: str) -> Sequence[NodeKeyView]:
+    """None of a node that was deleted, and where the caller may not see nodes."""
+    try:
+        found = await client.node(node)
+    except (NotFound, Refused):
+        return ()
+    return found.keys if found.info.node_id == node else ()
+
+
+class _Check:
+    """Of one result."""
+
+    def __init__(
+        self, client: OrchestratorCalls, session: aiohttp.ClientSession, job: str, params: ResultParams, namespace: str
+    ) -> None:
+        self._session = session
+        self._job = job
+        self._params = params
+        self._renew: Renew = renewer(client, job, params, namespace=namespace)
+        self._give_urls = url_giver(client, job, params, namespace=namespace)
+
+    def __repr__(self) -> str:
+        return f"<_Check of {self._params!r}>"
+
+    async def problems(self, keys: Iterable[NodeKeyView]) -> list[VerificationProblem]:
+        found = await self._of_provenance(tuple(keys))
+        if self._params.is_plain:
+            found += await self._held(ResultProblem.RESULT_REPLACED, self._read_plain())
+        else:
+            reading = _ArchiveReading(self._params)
+            archive = archive_download(self._session, self._params, renew=self._renew)
+            found += await self._held(ResultProblem.RESULT_REPLACED, archive.into(reading))
+            if reading.differs is not None:
+                found.append(_problem(ResultProblem.CONTENT_DIFFERS, reading.differs))
+        if self._params.manifest_url:
+            found += await self._held(ResultProblem.MANIFEST_REPLACED, self._read_manifest())
+        if self._params.index_url:
+            found += await self._held(ResultProblem.INDEX_REPLACED, self._read_index())
+        return found
+
+    async def _of_provenance(self, keys: Sequence[NodeKeyView]) -> list[VerificationProblem]:
+        params = self._params
+        if not params.provenance_url:
+            told = f"Nothing that a node has signed of execution {params.execution_id} was recorded."
+            return [VerificationProblem(code=ResultProblem.PROVENANCE_MISSING.value, message=told)]
+        envelope = io.BytesIO()
+        source = provenance_of(self._session, params, renew=self._renew)
+        try:
+            await Download(source, sha256="").into(Spool(envelope))
+        except DownloadFailed as error:
+            return [_problem(ResultProblem.OBJECT_UNREADABLE, error)]
+        except Damaged as error:
+            return [_problem(ResultProblem.PROVENANCE_REPLACED, error)]
+        return list(envelope_problems(envelope.getvalue(), params, self._job, keys))
+
+    async def _held(self, code: ResultProblem, reading: Coroutine[Any, Any, None]) -> list[VerificationProblem]:
+        """What is wrong of an object that is read."""
+        try:
+            await reading
+        except DownloadFailed as error:
+            return [_problem(ResultProblem.OBJECT_UNREADABLE, error)]
+        except Damaged as error:
+            return [_problem(code, error)]
+        return []
+
+    async def _read_plain(self) -> None:
+        """Its manifest, and each file, which is held to the digest there."""
+        async with opened(self._session, self._params, renew=self._renew, give_urls=self._give_urls) as contents:
+            files: list[Member] = []
+            await walk(contents, lambda member: files.append(member) if member.kind is MemberKind.FILE else None)
+            await contents.read(files, lambda _event: None, lambda _done, _total: None)
+
+    async def _read_manifest(self) -> None:
+        params = self._params
+        with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as manifest:
+            source = manifest_of(self._session, params, renew=self._renew)
+            await Download(source, sha256=params.manifest_sha256).into(Spool(manifest))
+            await in_thread(lambda: _exhaust(members_with_digests(manifest, params)))
+
+    async def _read_index(self) -> None:
+        index = index_of(self._session, self._params, renew=self._renew)
+        await Download(index, sha256=self._params.index_sha256).into(_Nowhere())
+
+
+class _ArchiveReading:
+    """A sink that unpacks an archive in memory, piece by piece, and compares its content with its digest.
+
+    `differs` is how that is another one, though the archive is the one that was sent.
+    """
+
+    def __init__(self, params: ResultParams) -> None:
+        self.differs: DigestMismatch | None = None
+        self._gunzip = Gunzip()
+        self._reader = TarReader()
+        self._has_digest = bool(params.content_digest)
+        self._check = ContentCheck(params.content_digest, f"the result of execution {params.execution_id}")
+
+    def feed(self, data: bytes) -> None:
+        for tar in self._gunzip.feed(data):
+            self._check.take(list(self._reader.feed(tar)))
+
+    def close(self) -> None:
+        self._gunzip.close()
+        self._reader.close()
+        try:
+            if self._has_digest:
+                self._check.finish()
+        except DigestMismatch as error:
+            self.differs = error
+
+    def abort(self) -> None:
+        pass
+
+
+class _Nowhere:
+    """A sink for what is only held to its digest."""
+
+    def feed(self, data: bytes) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+
+def _exhaust(entries: Iterable[object]) -> None:
+    for _ in entries:
+        pass
+
+
+def _problem(code: ResultProblem, error: DownloadFailed | Damaged) -> VerificationProblem:
+    return VerificationProblem(code=code.value, message=error.message)
