@@ -42,7 +42,7 @@ class Rootfs:
         stack.start_compute(
             NODE,
             variables={"PYTHONPATH": str(packages)},
-            Engines_Plugins=f"rootfs.images={images}",
+            Engines_Plugins=f"rootfs.images={images},rootfs.most_processes=100",
             Engines_Disabled="docker",
         )
 
@@ -120,11 +120,25 @@ def test_its_exit_code_variables_and_limits_are_as_with_other_engines(rootfs: Ro
     assert (execution["RunOutput"]["Stdout"], execution["RunOutput"]["ExitCode"]) == ("x-batch\n", 7)
     greedy = "a=1234567890; while true; do a=$a$a; done"
     assert "needed more memory than its limit" in rootfs.reason(greedy, Resources={"Memory": "20Mb"})
+    results = {"Publisher": {"Type": "s3managed"}, "ResultPaths": [{"Name": "out", "Path": "/out"}]}
+    filling = "dd if=/dev/zero of=/out/x bs=1M count=50; exec sleep 600"
+    assert "more than its limit of" in rootfs.reason(filling, Resources={"Disk": "10Mb"}, **results)
+    forking = "for i in $(seq 200); do sleep 600 & done; wait"
+    assert "processes and threads at once" in rootfs.reason(forking)
     assert "ran longer than its time limit" in rootfs.reason("sleep 600", Timeouts={"ExecutionTimeout": 1})
     assert "cannot be started" in rootfs.reason("", params={"Entrypoint": ["/bin/none"]})
     assert "is below a folder that each task has anew" in rootfs.reason(
         "true", Publisher={"Type": "s3managed"}, ResultPaths=[{"Name": "out", "Path": "/tmp/out"}]
     )
+
+
+def test_it_has_the_networks_that_it_says_and_keeps_secrets_off_command_lines(rootfs: Rootfs) -> None:
+    interfaces = "sed -n 's/^ *\\([^ :]*\\):.*/\\1/p' /proc/net/dev"
+    assert rootfs.output(interfaces) == "lo\n"
+    assert "has the networks None and Host alone" in rootfs.reason("true", Network={"Type": "Bridge"})
+    rootfs.stack.cli("secret", "put", "word", stdin="s3cret-of-test")
+    looks = "echo ${#WORD}; cat /proc/*/cmdline | grep -c 's3cret-of-[t]est'"
+    assert rootfs.output(looks, Env={"WORD": "secret:word"}) == "14\n0\n"
 
 
 def test_its_parameters_are_checked_at_submit_by_what_the_node_tells(rootfs: Rootfs, tmp_path: Path) -> None:
