@@ -11,7 +11,7 @@ from tests.e2e.conftest import ended
 from tests.e2e.stack import Stack, wait_until
 from tests.engine import busybox_tar
 from tests.integration.process_bench import is_alive
-from tests.outside_engines import install_example, write_package
+from tests.outside_engines import NOTHING, install_example, write_package
 from tests.programs import require_program
 from tests.sandbox import need_sandbox
 from tests.servers import S3Server
@@ -22,6 +22,17 @@ NEWER = """
 from compute.engines.plugin import EnginePlugin
 PLUGIN = EnginePlugin(protocol=99, open=None)
 """
+MISBEHAVING = NOTHING.replace(
+    "engine = NoopEngine()",
+    """
+    class Odd(NoopEngine):
+        async def run(self, run):
+            run.on_started(None)
+            raise SystemExit(3)
+    engine = Odd()
+""",
+)
+"""What it raises would end a process that does not catch it."""
 
 
 class Rootfs:
@@ -33,12 +44,13 @@ class Rootfs:
         install_example(packages)
         write_package(packages, "broken", BROKEN, "broken")
         write_package(packages, "newer", NEWER, "newer")
+        write_package(packages, "misbehaving", MISBEHAVING, "misbehaving")
         write_package(packages, "taken", BROKEN, "docker", "proces")
         images.mkdir()
         tar = busybox_tar()
         (images / "small.tar").write_bytes(tar)
         self.image = f"small@sha256:{hashlib.sha256(tar).hexdigest()}"
-        stack.start_orchestrator()
+        stack.start_orchestrator(Orchestrator_Scheduler_MaxAttempts="2")
         stack.start_compute(
             NODE,
             variables={"PYTHONPATH": str(packages)},
@@ -81,6 +93,14 @@ def test_broken_engines_are_told_with_their_codes_and_the_node_does_without_them
     for code in ("[EngineNotLoaded]", "[EngineProtocolUnknown]", "[EngineNameTaken]"):
         assert code in told
         assert code in rootfs.stack.computes[NODE].text()
+
+
+def test_one_that_misbehaves_fails_its_own_tasks_alone(rootfs: Rootfs) -> None:
+    main = {"Name": "main", "Engine": {"Type": "misbehaving"}}
+    odd = rootfs.stack.submit({"Type": "batch", "Tasks": [main]})
+    assert rootfs.output("echo meanwhile") == "meanwhile\n"
+    assert "EngineMisbehaved: An engine from outside misbehaved: SystemExit" in str(rootfs.stack.wait_ended(odd))
+    assert rootfs.output("echo afterwards") == "afterwards\n"
 
 
 def test_a_task_sees_its_image_its_inputs_and_its_result_and_nothing_else(rootfs: Rootfs, tmp_path: Path) -> None:
