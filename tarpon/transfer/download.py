@@ -205,7 +205,7 @@ def manifest_of(session: aiohttp.ClientSession, params: ResultParams, *, renew: 
 
 
 def provenance_of(session: aiohttp.ClientSession, params: ResultParams, *, renew: Renew) -> StoredObject:
-    """What a result's node has signed of it, as `index_of`."""
+    """What a result's node has signed of it, of any size: of another one more is told than that it is another."""
 
     async def renewed_url() -> str:
         return (await renew()).provenance_url
@@ -213,7 +213,7 @@ def provenance_of(session: aiohttp.ClientSession, params: ResultParams, *, renew
     return StoredObject(
         session,
         params.provenance_url,
-        size_bytes=params.provenance_size,
+        size_bytes=0,
         what=f"The provenance of execution {params.execution_id}",
         renew=renewed_url,
     )

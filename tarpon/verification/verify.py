@@ -3,7 +3,6 @@
 Nothing is kept of them, and no more than some MiB are in memory.
 """
 
-import io
 import tempfile
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from shared.extraction.gunzip import Gunzip
 from shared.extraction.tar_reader import Member, MemberKind, TarReader
 from shared.protocol.rest import ResultParams
 from shared.protocol.rest_nodes import NodeKeyView
+from shared.protocol.results.provenance import MAX_ENVELOPE_BYTES
 from tarpon.archive.contents import opened, walk
 from tarpon.archive.manifest import members_with_digests
 from tarpon.http.orchestrator_calls import OrchestratorCalls
@@ -102,15 +102,15 @@ class _Check:
         if not params.provenance_url:
             told = f"Nothing that a node has signed of execution {params.execution_id} was recorded."
             return [VerificationProblem(code=ResultProblem.PROVENANCE_MISSING.value, message=told)]
-        envelope = io.BytesIO()
+        envelope = _Envelope(f"The provenance of execution {params.execution_id}")
         source = provenance_of(self._session, params, renew=self._renew)
         try:
-            await Download(source, sha256="").into(Spool(envelope))
+            await Download(source, sha256="").into(envelope)
         except DownloadFailed as error:
             return [_problem(ResultProblem.OBJECT_UNREADABLE, error)]
         except Damaged as error:
             return [_problem(ResultProblem.PROVENANCE_REPLACED, error)]
-        return list(envelope_problems(envelope.getvalue(), params, self._job, keys))
+        return list(envelope_problems(bytes(envelope.content), params, self._job, keys))
 
     async def _held(self, code: ResultProblem, reading: Coroutine[Any, Any, None]) -> list[VerificationProblem]:
         """What is wrong of an object that is read."""
@@ -166,6 +166,25 @@ class _ArchiveReading:
                 self._check.finish()
         except DigestMismatch as error:
             self.differs = error
+
+    def abort(self) -> None:
+        pass
+
+
+class _Envelope:
+    """A sink that takes no more than an envelope has at most."""
+
+    def __init__(self, what: str) -> None:
+        self.content = bytearray()
+        self._what = what
+
+    def feed(self, data: bytes) -> None:
+        self.content += data
+        if len(self.content) > MAX_ENVELOPE_BYTES:
+            raise Damaged(f"{self._what} has more than {MAX_ENVELOPE_BYTES:,} bytes, which none of them has.")
+
+    def close(self) -> None:
+        pass
 
     def abort(self) -> None:
         pass
