@@ -15,6 +15,7 @@ from orchestrator.api.routes import Route
 from orchestrator.jobs import views
 from orchestrator.rules.location import Location
 from orchestrator.rules.records import DataRecord, SecretRecord
+from shared.ids import JobId, execution_key, new_execution_id
 from shared.jobs.states import ExecutionState
 from shared.protocol.capabilities import READ_JOB
 from shared.settings.config import ApiAuth, ApiSettings, Config
@@ -25,11 +26,13 @@ OWN, FOREIGN = "a", "b"
 ID, NAME, LABEL = "j-7777", "job-7777", "hush-label"
 SECRET = "hush-key"
 DATA, DIGEST = "hush-data", "ab" * 32
-HIDDEN = (ID, NAME, LABEL, SECRET, DATA, DIGEST, "hush-words")
+EXECUTION, NO_EXECUTION = [new_execution_id(execution_key(JobId(job), 1, 0, 0)) for job in (ID, "j-9999")]
+HIDDEN = (ID, NAME, LABEL, SECRET, DATA, DIGEST, EXECUTION, "hush-words")
 """What must stand in no answer, unless the question had it."""
 ABSENT = {ID: "j-9999", NAME: "job-9999", FOREIGN: "z", "j-777": "j-999", SECRET: "none-key", DATA: "none-data"} | {
     DIGEST: "cd" * 32,
     DIGEST[:8]: "cd" * 4,
+    EXECUTION: NO_EXECUTION,
 }
 """For each thing of the other namespace one that is not there at all: both have to be answered alike."""
 READ_SECONDS = 0.3
@@ -111,6 +114,7 @@ def questions(route: Route) -> Iterator[Question]:
     fill = {
         "job": (ID, NAME, "j-777"),
         "node": ("n-1",),
+        "execution": (EXECUTION,),
         "user": ("of-a",),
         "secret": (SECRET,),
         "data": (DATA, DIGEST, DIGEST[:8]),
