@@ -1,7 +1,9 @@
 """Engines from outside on a whole node: the example with bubblewrap and a root file system, and broken ones beside."""
 
 import hashlib
+import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -178,9 +180,10 @@ def test_a_stopped_task_ends_and_one_of_a_killed_node_is_tried_again(rootfs: Roo
     stack.cli("job", "stop", job)
     stack.wait_state(job, "Stopped")
 
-    job = stack.submit(rootfs.job("echo $TARPON_EXECUTION_ID; while true; do sleep 0.1; done"))
+    mark = uuid.uuid4().hex
+    job = stack.submit(rootfs.job(f"while true; do sleep 0.1; done # {mark}"))
     stack.wait_state(job, "Running")
-    boxes = _boxes()
+    boxes = _processes_with(mark)
     assert boxes
     stack.computes[NODE].kill()
     wait_until(lambda: not any(map(is_alive, boxes)), within=10, what="what the node ran has ended with it")
@@ -191,13 +194,11 @@ def test_a_stopped_task_ends_and_one_of_a_killed_node_is_tried_again(rootfs: Roo
     assert "The node was restarted while the execution was on it." in str(stack.describe(job)["Executions"])
 
 
-def _boxes() -> list[int]:
-    """All processes of this machine that are named by the execution in a box of these tests."""
+def _processes_with(mark: str) -> list[int]:
+    """All processes of this machine that have it in their command line."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if b"while true; do sleep 0.1; done" in path.read_bytes():
+        with suppress(OSError):
+            if mark.encode() in path.read_bytes():
                 found.append(int(path.parent.name))
-        except OSError:
-            continue
     return found
