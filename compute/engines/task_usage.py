@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 
+from shared.protocol.results.provenance import Resource
+
 
 @dataclass(slots=True)
 class TaskUsage:
     """`peak_memory_bytes` is the most that was seen, 0 where nothing was.
 
     `fetch_seconds` and `pull_seconds` are what its inputs and its image took before it ran.
+
+    `image` is what its image is called and its id by the engine, empty where there is none or nobody knows.
 
     `run_seconds` is given where the engine knows better than the node how long the task has run, as after a restart.
     """
@@ -16,6 +20,12 @@ class TaskUsage:
     run_seconds: float | None = None
     fetch_seconds: float = 0.0
     pull_seconds: float = 0.0
+    image: tuple[str, str] = ("", "")
+    inputs: tuple[Resource, ...] = ()
+
+    def reads(self, inputs: tuple[Resource, ...]) -> None:
+        """What the orchestrator gave it to read."""
+        self.inputs = inputs
 
     def saw(self, memory_bytes: int) -> None:
         self.peak_memory_bytes = max(self.peak_memory_bytes, memory_bytes)

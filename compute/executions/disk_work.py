@@ -70,7 +70,8 @@ class DiskWork:
         usage = self._execution.usage
         gpus = self._execution.devices[:MOST_GPUS]
         fact = ExecutionStarted(fetch_seconds=usage.fetch_seconds, pull_seconds=usage.pull_seconds, gpus=gpus)
-        self.entry = moved(replace(self.entry, process=process), Phase.STARTED, fact)
+        begun = replace(self.entry, process=process, inputs=usage.inputs, image=usage.image)
+        self.entry = moved(begun, Phase.STARTED, fact)
         if self.is_on_disk:
             self._put(self.entry)
 

@@ -181,6 +181,7 @@ class Supervisor:
             disk_bytes=self._disk_bytes(execution),
             is_shown=self._engines[_engine_name(execution)].shows_inputs,
             on_progress=partial(self._progressed, execution),
+            on_known=execution.usage.reads,
         )
         began = time.monotonic()
         fetched = await self._inputs.fetch(order)

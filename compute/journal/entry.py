@@ -9,6 +9,7 @@ from compute.processes.mark import ProcessMark
 from shared.ids import ExecutionId
 from shared.jobs.rules import NO_PUBLISHERS
 from shared.protocol.messages import AnyFact, Assignment, TaskEnded
+from shared.protocol.results.provenance import Resource
 from shared.runtime.durable import boot_id
 
 
@@ -50,6 +51,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     accepted_at: float = 0.0
     devices: tuple[str, ...] = ()
     """The GPUs that it has while it runs."""
+    inputs: tuple[Resource, ...] = ()
+    image: tuple[str, str] = ("", "")
+    """What it reads, and its image with its id, as compute.engines.task_usage has them, since it was started."""
     schema: int = 1
 
     @property

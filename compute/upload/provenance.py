@@ -70,7 +70,7 @@ class NodeSigner:
                 "isolation": self._isolation().get(engine, ""),
                 "exitCode": str(entry.ended[0]),
             },
-            resolved_dependencies=tuple(_dependencies(assignment)),
+            resolved_dependencies=tuple(_dependencies(entry)),
         )
         metadata = BuildMetadata(
             invocation_id=assignment.execution_id,
@@ -95,12 +95,14 @@ def _parameters(assignment: Assignment) -> dict[str, str]:
     }
 
 
-def _dependencies(assignment: Assignment) -> list[Resource]:
-    found = [Resource(name=SPECIFICATION, digest={"sha256": assignment.spec_digest})]
-    if image := _image(assignment.task):
-        _, _, digest = image.partition(_PINNED)
+def _dependencies(entry: Entry) -> list[Resource]:
+    """An image by the id that its engine has for it, and where nobody knows that by what its name says."""
+    found = [Resource(name=SPECIFICATION, digest={"sha256": entry.assignment.spec_digest})]
+    called, known = entry.image
+    if image := called or _image(entry.assignment.task):
+        digest = known or image.partition(_PINNED)[2]
         found.append(Resource(name=IMAGE, uri=f"docker://{image}", digest={"sha256": digest} if digest else {}))
-    return found
+    return [*found, *entry.inputs]
 
 
 def _image(task: Task) -> str:

@@ -62,6 +62,8 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     started_at: str
     ended_at: str = ""
     created_at: str = ""
+    image_id: str = ""
+    """In hexadecimal."""
 
     @property
     def is_running(self) -> bool:
@@ -224,6 +226,7 @@ class DockerApi:
             started_at=str(state.get("StartedAt") or ""),
             ended_at=str(state.get("FinishedAt") or ""),
             created_at=str(found.get("Created") or ""),
+            image_id=str(found.get("Image") or "").removeprefix("sha256:"),
         )
 
     async def written_bytes(self, name: str) -> int:

@@ -178,6 +178,8 @@ class ContainerRun:
             if is_missing_source(error) and not await self._mounts.are_shared(folder, image):
                 return False
             raise
+        with contextlib.suppress(EngineAway, EngineRefusal):  # a name may mean another one by now
+            self._run.usage.image = image, (await self._api.inspect(self._name)).image_id
         return await self._mounts.are_shared(folder, image)
 
     async def _pulled(self, image: str) -> None:

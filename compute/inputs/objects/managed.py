@@ -24,6 +24,7 @@ from compute.inputs.objects.shared_lists import SharedList, batches_with, shared
 from compute.inputs.objects.views import InputViews, Unpack
 from compute.inputs.order import InputOrder
 from compute.inputs.places import InputPlace
+from compute.inputs.read_objects import inputs_read
 from compute.upload.delivery import Trouble
 from shared.runtime.aio import finish, in_thread
 
@@ -131,6 +132,7 @@ class _Fetch:
     async def run(self) -> dict[int, Path]:
         first = await self._given.batch(0)
         check_allowed(self._given.total_bytes, self._order.disk_bytes)
+        self._order.on_known(inputs_read(self._given, first.files))
         self._progress = FetchProgress(self._given.total, self._given.total_bytes, self._telling.tell)
         lists = shared_lists(self._given, self._places)
         mine = {each.view: each for each in lists if not self._cache.has_turn(each.view)}

@@ -17,7 +17,7 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:tarpon:execution:v1"
 BUILDER = "urn:tarpon:node:"
-SPECIFICATION, IMAGE = "specification", "image"
+SPECIFICATION, IMAGE, INPUTS = "specification", "image", "inputs"
 CONTENT_DIGEST = "contentDigest"
 MAX_ENVELOPE_BYTES = 64 << 10
 

@@ -60,6 +60,9 @@ async def test_everybody_who_waits_for_an_image_is_told_how_its_pull_goes(
         for task in tasks:
             group.create_task(engine.run(task.run), name="run")
     assert all(task.run.usage.pull_seconds > 0 for task in tasks)
+    ((called, image_id),) = {task.run.usage.image for task in tasks}
+    assert called == name
+    assert re.fullmatch("[0-9a-f]{64}", image_id), "the one that really ran, whatever the tag means"
     for each in told:
         assert each[0].startswith(f"Pulling image {name}")
         assert re.fullmatch(rf"Pulled image {re.escape(name)} in [0-9.]+ s", each[-1])

@@ -2,7 +2,8 @@
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import nkeys
@@ -12,17 +13,22 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import Key  # type: ignore[attr-defined]  # as its documentation does
 
+from compute.inputs.objects.given import GivenInputs
+from compute.inputs.read_objects import MOST_NAMED, inputs_read
 from compute.journal.entry import Happening, Phase, new_entry
+from compute.upload.delivery import Trouble
 from compute.upload.provenance import NodeSigner
 from orchestrator.dispatch.provenance import recorded
 from orchestrator.rules.records import BindingRecord, SpecRecord, VerifiedResult
 from orchestrator.state.model import Model
 from shared.data.nkey import raw_public_key
-from shared.ids import JobId, NodeId
+from shared.ids import ExecutionId, JobId, NodeId
 from shared.jobs.spec import SpecConfig
 from shared.protocol import subjects
-from shared.protocol.messages import ExecutionStarted, RunOutput, TaskEnded
-from shared.protocol.results.provenance import specification_digest
+from shared.protocol.messages import ExecutionStarted, NodeRequestAnswer, RunOutput, TaskEnded
+from shared.protocol.nodes.inputs import MAX_FILES_AT_ONCE, InputFile, InputList, InputsRequest
+from shared.protocol.results.provenance import Resource, specification_digest
+from shared.protocol.signed_url import SignedUrl
 from tests.builders import JOB, NODE, new_assignment, new_execution, new_job, new_job_record, new_task
 
 Tampering = Callable[[dict[str, Any]], None]
@@ -51,7 +57,9 @@ def model(*, key: str = key_of(SEED), rejected: int = 0) -> Model:
     return made
 
 
-def envelope(*, seed: str = SEED, node: str = NODE, **assigned: Any) -> str:
+def envelope(
+    *, seed: str = SEED, node: str = NODE, known: Mapping[str, Any] = MappingProxyType({}), **assigned: Any
+) -> str:
     assignment = new_assignment(
         RECORD.id, task=SPEC.tasks[0], **({"spec_digest": specification_digest(SPEC)} | assigned)
     )
@@ -59,7 +67,7 @@ def envelope(*, seed: str = SEED, node: str = NODE, **assigned: Any) -> str:
         Happening(fact=ExecutionStarted(), at=1_764_547_200.25),
         Happening(fact=TaskEnded(output=RunOutput(exit_code=3), run_seconds=1), at=1_764_547_201.5),
     )
-    entry = replace(new_entry(assignment), phase=Phase.ENDED, happenings=happened)
+    entry = replace(new_entry(assignment), phase=Phase.ENDED, happenings=happened, **known)
     signer = NodeSigner(NodeId(node), seed, "0.1.0", lambda: {"docker": "runc"})
     return signer.envelope(entry, RESULT, "d" * 64).decode()
 
@@ -110,6 +118,45 @@ def test_the_statement_is_one_of_in_toto_with_the_predicate_of_slsa() -> None:
             },
         },
     }
+
+
+def dependencies(text: str) -> list[dict[str, Any]]:
+    statement = json.loads(base64.b64decode(json.loads(text)["payload"]))
+    found: list[dict[str, Any]] = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
+    return found[1:]
+
+
+def test_it_tells_which_image_really_ran_and_what_was_read() -> None:
+    read = Resource(name="inputs/0/a.csv", digest={"sha256": "9" * 64}, annotations={"bytes": "5"})
+    assert dependencies(envelope(known={"image": ("busybox", "8" * 64), "inputs": (read,)})) == [
+        {"name": "image", "uri": "docker://busybox", "digest": {"sha256": "8" * 64}},
+        {"name": "inputs/0/a.csv", "digest": {"sha256": "9" * 64}, "annotations": {"bytes": "5"}},
+    ]
+
+
+@pytest.mark.parametrize("count", [2, MOST_NAMED + 1, MAX_FILES_AT_ONCE + 1])
+def test_few_inputs_are_named_and_many_have_one_digest(count: int) -> None:
+    def files(sha256: str) -> list[InputFile]:
+        url = SignedUrl(method="GET", url="https://s3.example.com/b/k", lifetime_seconds=60)
+        first = [InputFile(source=0, path=f"{each}", size=1, sha256=sha256, url=url) for each in range(count)]
+        return [*first, InputFile(source=1, size=2, etag='"e"', url=url)]
+
+    async def ask(_: InputsRequest) -> NodeRequestAnswer:
+        raise AssertionError("nothing is asked")
+
+    def read(sha256: str) -> tuple[Resource, ...]:
+        given = GivenInputs(ExecutionId("e-1"), ask, Trouble(lambda _: None), of={0, 1})
+        given.total, given.total_bytes = count + 1, count + 2
+        given.lists = (InputList(source=0, count=count, size=count, content=sha256),)
+        return inputs_read(given, files(sha256)[:MAX_FILES_AT_ONCE])
+
+    few, other = read("1" * 64), read("2" * 64)
+    assert few != other
+    if count < MOST_NAMED:
+        assert [each.name for each in few] == ["inputs/0/0", "inputs/0/1", "inputs/1"]
+        assert few[-1].annotations == {"bytes": "2", "etag": '"e"'}
+    else:
+        assert [(each.name, each.annotations["files"]) for each in few] == [("inputs", str(count + 1))]
 
 
 def by_public_tool(text: str, key: str) -> None:
