@@ -8,6 +8,7 @@ Prints one JSON object.
 """
 
 import argparse
+import asyncio
 import json
 import random
 import tempfile
@@ -18,13 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.running import end_on_sigterm, tell, warn_of_load
+from shared.runtime.aio import pipelined
+from tarpon import Client
+from tarpon.results.fetch_job import get_results
 from tests.e2e.stack import TERMINAL, Service, Stack
 from tests.e2e.test_agreement import ANSWER, differed, start, verified_job
-from tests.servers import start_weed
+from tests.servers import HOST, start_weed
 
 HONEST, PATIENCE_SECONDS, AT_ONCE = ("node-a", "node-b", "node-c", "node-d"), 120.0, 20
 LIES = ("wrong", "digest", "other", "late", "bytes", "collude")
-KILL_SECONDS = 4.0
+KILL_SECONDS, GET_AT_ONCE = 4.0, 8
 
 
 def nodes_of(lie: str, go: Path, digest: str) -> list[tuple[str, str]]:
@@ -103,17 +107,20 @@ def run_jobs(stack: Stack, count: int) -> list[str]:
     return jobs
 
 
-def judged(stack: Stack, jobs: list[str]) -> dict[str, int]:
+async def judged(stack: Stack, jobs: list[str]) -> dict[str, int]:
     """How many jobs ended how, and what a user is given of those that completed."""
     found: Counter[str] = Counter()
-    for job in jobs:
-        state = stack.state(job)
-        found[state] += 1
-        if state == "Completed":
-            folder = stack.root / "got" / job
-            done = stack.cli("job", "get", job, "--output-dir", str(folder), check=False)
-            content = (folder / "stdout").read_text().strip() if done.returncode == 0 else f"exit {done.returncode}"
-            found[f"gave {content}"] += 1
+    async with Client(HOST, stack.api_port) as client:
+
+        async def judge(job: str) -> None:
+            state = (await client.get(job)).state.state_type
+            found[state] += 1
+            if state == "Completed":
+                fetched = await get_results(client, job, output_dir=stack.root / "got" / job)
+                assert fetched.folder is not None
+                found[f"gave {(fetched.folder / 'stdout').read_text().strip()}"] += 1
+
+        await pipelined(jobs, judge, at_once=GET_AT_ONCE)
     return dict(found)
 
 
@@ -147,7 +154,7 @@ def measured(stack: Stack, lie: str, count: int, seed: int) -> dict[str, Any]:
         "lie": lie or "none",
         "jobs": count,
         "seconds": round(seconds, 1),
-        **judged(stack, jobs),
+        **asyncio.run(judged(stack, jobs)),
         "differed": {name: differed(stack, name) for name in stack.computes},
         "kills": dict(kills.kills),
     }

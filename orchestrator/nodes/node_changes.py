@@ -98,8 +98,9 @@ async def delete(model: Model, store: Store, nodes: Nodes, node: NodeId, message
             raise NodeNotFound(node)
         if nodes.may_be_connected(node):
             raise NodeConnected(node)
-        if live := model.executions.live.get(node):
-            raise NodeHoldsExecutions(node, len(live))
+        live = model.executions.live.get(node, {}).values()
+        if held := sum(not each.is_over_there for each in live):
+            raise NodeHoldsExecutions(node, held)
         stays = node in model.nodes and node in model.rejected
         await drop_claim(model, store, node)
         await store.delete(subjects.node_record(node))

@@ -28,7 +28,7 @@ MAX_WORD = 100
 
 def node_state(model: Model, nodes: Nodes, node: NodeId, *, sees: Callable[[str], bool] | None = None) -> NodeState:
     """To whom `sees` some namespaces alone nothing is told of what others run there, but for what room they leave."""
-    live = tuple(model.executions.live.get(node, {}).values())
+    live = tuple([each for each in model.executions.live.get(node, {}).values() if not each.is_over_there])
     told = live if sees is None else tuple(each for each in live if sees(_namespace(model, each)))
     info = model.nodes[node].info
     connected = nodes.is_connected(node)

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.views import node_state, version_view
-from orchestrator.rules.records import NodeRecord
+from orchestrator.rules.records import NodeDifference, NodeRecord
 from orchestrator.state.model import Model
-from shared.ids import NodeId, execution_key
+from shared.ids import ExecutionId, JobId, NodeId, execution_key
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import ExecutionState
 from shared.protocol import subjects
@@ -105,6 +105,27 @@ def test_its_fields_have_the_names_of_the_reference(model: Model) -> None:
         "OverBudget": {},
         "Warnings": [],
     }
+
+
+def test_a_replica_that_has_answered_is_not_its_any_more_so_that_it_can_be_drained(model: Model) -> None:
+    waiting = new_execution(ExecutionState.PUBLISHING, attempt=2, answer="a")
+    model.apply(waiting.key, waiting, 3)
+    assert node_state(model, Nodes(model, disconnect_seconds=60), NODE).live_executions == 2
+
+
+def test_how_it_differed_from_others_is_told_to_who_sees_all_namespaces_the_newest_first(model: Model) -> None:
+    told = [
+        NodeDifference(execution=ExecutionId(f"e-{each}"), job=JobId("j-1"), time=each, detail="d") for each in (1, 2)
+    ]
+    model.apply(subjects.node_record(NODE), NodeRecord(info=INFO, differences=tuple(told), differed=9), 101)
+    nodes = Nodes(model, disconnect_seconds=60, rest_after_differences=9)
+    seen = node_state(model, nodes, NODE)
+    assert (seen.differed, [each.execution_id for each in seen.differences]) == (9, ["e-2", "e-1"])
+    hidden = node_state(model, nodes, NODE, sees=lambda _: True)
+    assert (hidden.differed, hidden.differences) == (0, ())
+    assert nodes.differs_too_often(NODE)
+    assert not Nodes(model, disconnect_seconds=60, rest_after_differences=10).differs_too_often(NODE)
+    assert not Nodes(model, disconnect_seconds=60, rest_after_differences=0).differs_too_often(NODE)
 
 
 def test_its_problems_are_told_within_bounds(model: Model) -> None:
