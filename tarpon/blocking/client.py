@@ -9,6 +9,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 from shared.extraction.placement_rules import PlacementRules
@@ -640,12 +641,15 @@ class SyncClient:
             )
         )
 
-    def compare_results(self, first: str, second: str, *, namespace: str = "", limit: int = SHOWN) -> Comparison:
+    def compare_results(
+        self, first: str | Path, second: str | Path, *, namespace: str = "", limit: int = SHOWN
+    ) -> Comparison:
         """Compare the results of two jobs part by part, or of two executions by their whole ids.
 
-        At most `limit` differences are listed, and counted all of them; of files that differ in their content the first
-        bytes that do are looked for. In memory are one entry and some MiB of each. Raises what list_files raises,
-        ManifestDamaged where a manifest is not that of its result, NotInOrder and TooManyFilesToRead.
+        A Path is a folder on this machine, such as one that get_results has made: what this user's umask takes from modes
+        does not count then. At most `limit` differences are listed, and counted all of them; of files that differ in their
+        content the first bytes that do are looked for. In memory are one entry and some MiB of each. Raises what list_files
+        raises, ManifestDamaged where a manifest is not that of its result, NotInOrder, TooManyFilesToRead and OSError.
         """
         return self._loop.run(compare_results(self._opened(), first, second, namespace=namespace, limit=limit))
 

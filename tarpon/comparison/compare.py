@@ -3,21 +3,24 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
 from shared.errors import InvalidInput
 from shared.extraction.manifest_reading import ManifestDamaged
+from shared.extraction.placement_rules import own_umask
 from shared.extraction.tar_reader import Member
 from shared.ids import is_like_id
 from shared.protocol.rest import ResultParams
 from tarpon.archive.contents import ENTRIES_AT_ONCE
 from tarpon.archive.links import files_behind
-from tarpon.comparison.entries import EntryDifference, differences
+from tarpon.comparison.entries import ALL_MODES, EntryDifference, differences
 from tarpon.comparison.first_difference import Content, FirstDifference, first_difference
+from tarpon.comparison.local_folder import LocalFolder
 from tarpon.comparison.source import ComparedSource, opened_source
 from tarpon.comparison.views import ComparedResult, Comparison, PathDifference, ResultComparison, path_view
 from tarpon.http.orchestrator_calls import OrchestratorCalls
-from tarpon.results.offered import chosen_version, offered
+from tarpon.results.offered import chosen_version, offered, only
 from tarpon.transfer.download import in_thread
 
 SHOWN = 20
@@ -37,17 +40,20 @@ class _Meant(NamedTuple):
 
 
 async def compare_results(
-    client: OrchestratorCalls, first: str, second: str, *, namespace: str = "", limit: int = SHOWN
+    client: OrchestratorCalls, first: str | Path, second: str | Path, *, namespace: str = "", limit: int = SHOWN
 ) -> Comparison:
     """Compare the results of two jobs part by part, or of two executions by their whole ids.
 
-    At most `limit` differences are listed, and counted all of them; of files that differ in their content the first
-    bytes that do are looked for. In memory are one entry and some MiB of each. Raises what list_files raises,
-    ManifestDamaged where a manifest is not that of its result, NotInOrder and TooManyFilesToRead.
+    A Path is a folder on this machine, such as one that get_results has made: what this user's umask takes from modes
+    does not count then. At most `limit` differences are listed, and counted all of them; of files that differ in their
+    content the first bytes that do are looked for. In memory are one entry and some MiB of each. Raises what list_files
+    raises, ManifestDamaged where a manifest is not that of its result, NotInOrder, TooManyFilesToRead and OSError.
     """
     if not 0 <= limit <= MOST_SHOWN:
         raise InvalidInput(f"{limit} differences cannot be listed; the limit is between 0 and {MOST_SHOWN:,}.")
     one, other = await _meant(client, first, namespace), await _meant(client, second, namespace)
+    if isinstance(one, LocalFolder) or isinstance(other, LocalFolder):
+        return await _with_folder(client, one, other, namespace, limit)
     pairs, only_first, only_second = _pairs(one, other)
     compared: list[ResultComparison] = []
     for left, right in pairs:
@@ -59,14 +65,41 @@ async def compare_results(
             opened_source(client, one.job, left, namespace=namespace) as source,
             opened_source(client, other.job, right, namespace=namespace) as beside,
         ):
-            compared.append(await compare_sources(left, source, right, beside, limit - shown))
+            told = ComparedResult.of(left), ComparedResult.of(right)
+            compared.append(await compare_sources(told, source, beside, limit - shown))
     are_equal = not (only_first or only_second or any(each.differing for each in compared))
     return Comparison(equal=are_equal, results=tuple(compared), only_first=only_first, only_second=only_second)
 
 
-async def _meant(client: OrchestratorCalls, text: str, namespace: str) -> _Meant:
-    is_execution = text.startswith(_EXECUTION) and is_like_id(text)
-    job, execution = ((await client.execution(text)).job_id, text) if is_execution else (text, "")
+async def _with_folder(
+    client: OrchestratorCalls, one: "_Meant | LocalFolder", other: "_Meant | LocalFolder", namespace: str, limit: int
+) -> Comparison:
+    mask = 0o777 & ~own_umask()
+    async with (
+        _opened(client, one, namespace) as (first, source),
+        _opened(client, other, namespace) as (second, beside),
+    ):
+        found = await compare_sources((first, second), source, beside, limit, mask)
+    return Comparison(equal=not found.differing, results=(found,))
+
+
+@asynccontextmanager
+async def _opened(
+    client: OrchestratorCalls, meant: "_Meant | LocalFolder", namespace: str
+) -> AsyncIterator[tuple[ComparedResult, ComparedSource]]:
+    if isinstance(meant, LocalFolder):
+        yield ComparedResult(folder=str(meant.root)), meant
+        return
+    params = only(meant.results, meant.job)
+    async with opened_source(client, meant.job, params, namespace=namespace) as source:
+        yield ComparedResult.of(params), source
+
+
+async def _meant(client: OrchestratorCalls, what: str | Path, namespace: str) -> "_Meant | LocalFolder":
+    if isinstance(what, Path):
+        return await in_thread(lambda: LocalFolder(what))
+    is_execution = what.startswith(_EXECUTION) and is_like_id(what)
+    job, execution = ((await client.execution(what)).job_id, what) if is_execution else (what, "")
     view = await chosen_version(client, job, namespace=namespace, execution=execution)
     return _Meant(job, await offered(client, job, view, namespace=namespace, execution=execution), is_execution)
 
@@ -95,9 +128,14 @@ def _same(left: ResultParams, right: ResultParams) -> ResultComparison:
 
 
 async def compare_sources(
-    left: ResultParams, first: ComparedSource, right: ResultParams, second: ComparedSource, limit: int
+    told: tuple[ComparedResult, ComparedResult],
+    first: ComparedSource,
+    second: ComparedSource,
+    limit: int,
+    mode_mask: int = ALL_MODES,
 ) -> ResultComparison:
-    entries = differences(first.entries(), second.entries())
+    """`told` are the two of which is told; bits of modes that are not in the mask do not count."""
+    entries = differences(first.entries(), second.entries(), mode_mask)
     found: list[EntryDifference] = []
     paths = differing = 0
 
@@ -115,8 +153,8 @@ async def compare_sources(
     while await in_thread(some):
         pass
     return ResultComparison(
-        first=ComparedResult.of(left),
-        second=ComparedResult.of(right),
+        first=told[0],
+        second=told[1],
         paths=paths,
         differing=differing,
         differences=await _with_bytes(first, second, found),

@@ -7,6 +7,7 @@ from shared.errors import Damaged
 from shared.extraction.tar_reader import Member, MemberKind
 
 ONLY_FIRST, ONLY_SECOND = "only-first", "only-second"
+ALL_MODES = 0o7777
 TYPE, MODE, SIZE, TARGET, CONTENT = "type", "mode", "size", "target", "content"
 
 
@@ -60,7 +61,9 @@ def of_member(member: Member, sha256: bytes) -> ComparedEntry:
     return ComparedEntry(member.name, member.kind, member.mode, member.size_bytes, member.link_target, sha256)
 
 
-def differences(first: Iterator[ComparedEntry], second: Iterator[ComparedEntry]) -> Iterator[EntryDifference | None]:
+def differences(
+    first: Iterator[ComparedEntry], second: Iterator[ComparedEntry], mode_mask: int = ALL_MODES
+) -> Iterator[EntryDifference | None]:
     """For each path of the one or the other what differs, or None; one entry of each is in memory.
 
     Raises NotInOrder.
@@ -75,7 +78,7 @@ def differences(first: Iterator[ComparedEntry], second: Iterator[ComparedEntry])
             yield EntryDifference(None, right, (ONLY_SECOND,))
             right = next(other, None)
         else:
-            what = _what_differs(left, right)
+            what = _what_differs(left, right, mode_mask)
             yield EntryDifference(left, right, what) if what else None
             left, right = next(one, None), next(other, None)
 
@@ -95,11 +98,11 @@ def _place(entry: ComparedEntry) -> list[bytes]:
     return entry.name.split(b"/")
 
 
-def _what_differs(first: ComparedEntry, second: ComparedEntry) -> tuple[str, ...]:
+def _what_differs(first: ComparedEntry, second: ComparedEntry, mode_mask: int) -> tuple[str, ...]:
     if first.kind is not second.kind:
         return (TYPE,)
     differs = {
-        MODE: first.mode != second.mode,
+        MODE: (first.mode ^ second.mode) & mode_mask != 0,
         SIZE: first.size_bytes != second.size_bytes,
         TARGET: first.target != second.target,
         CONTENT: first.is_file and first.sha256 != second.sha256,

@@ -58,9 +58,16 @@ class PathDifference(msgspec.Struct, frozen=True, kw_only=True, rename="pascal",
 
 
 class ComparedResult(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    execution_id: str = msgspec.field(name="ExecutionID")
-    partition_index: int
-    job_version: int
+    """The result of an execution, or a folder on this machine."""
+
+    execution_id: str = msgspec.field(name="ExecutionID", default="")
+    partition_index: int = 0
+    job_version: int = 0
+    folder: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.folder or self.execution_id
 
     @classmethod
     def of(cls, params: ResultParams) -> "ComparedResult":

@@ -98,6 +98,16 @@ def test_two_executions_of_one_job_are_compared_by_their_ids(running: Stack, fir
     assert "There is no execution" in refused.stderr
 
 
+def test_a_folder_is_compared_with_what_was_published(running: Stack, tmp_path: Path, first: str) -> None:
+    folder = tmp_path / "fetched"
+    running.cli("job", "get", first, "--job-version", "1", "--output-dir", str(folder))
+    (one, *_) = json.loads(running.cli("job", "executions", first, "--all-job-versions", "--output", "json").stdout)
+    assert "are the same: 11 paths" in running.cli("job", "compare", one["ID"], str(folder)).stdout
+    (folder / "outputs" / "large").write_text("changed\n")
+    told = running.cli("job", "compare", one["ID"], str(folder), check=False)
+    assert (told.returncode, "outputs/large: size" in told.stdout) == (DIFFERENT, True)
+
+
 def test_parts_that_only_one_job_has_are_a_difference(running: Stack) -> None:
     one, two = (running.submit(process_job("echo x") | {"Count": count}) for count in (1, 2))
     running.wait_ended(one)

@@ -1,6 +1,7 @@
 """The command `tarpon job compare`: which paths of two results differ, and where their bytes first do."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
     from tarpon.client import Client
     from tarpon.comparison.views import BytesView, Comparison, EntryView, PathDifference, ResultComparison
 
+_OF_FOLDERS = (".", "/")
 _WORDS = {"only-first": "only in the first", "only-second": "only in the second"}
 
 
 @click.command(cls=Command)
-@click.argument("first", metavar="JOB|EXECUTION", shell_complete=completed_names.jobs)
-@click.argument("second", metavar="JOB|EXECUTION", shell_complete=completed_names.jobs)
+@click.argument("first", metavar="JOB|EXECUTION|FOLDER", shell_complete=completed_names.jobs)
+@click.argument("second", metavar="JOB|EXECUTION|FOLDER", shell_complete=completed_names.jobs)
 @click.option(
     "--limit",
     type=click.IntRange(0, 10_000),
@@ -36,12 +38,14 @@ _WORDS = {"only-first": "only in the first", "only-second": "only in the second"
 async def compare(client: "Client", *, first: str, second: str, limit: int, output: str, namespace: str) -> int:
     """Compare two results: paths, types, modes, sizes, targets of links and contents, but no times.
 
-    Two jobs are compared part by part, two executions by their whole ids, also of one job. No more is fetched than
-    what they have and the beginning of what differs. Exits with 0 if they are the same, and with 8 if they differ.
+    Two jobs are compared part by part, two executions by their whole ids, also of one job. A FOLDER begins with a dot
+    or slash, as in ./job-one. No more is fetched than what they have and the beginning of what differs. Exits with 0 if
+    they are the same, and with 8 if they differ.
     """
     from tarpon.comparison.compare import compare_results
 
-    found = await compare_results(client, first, second, namespace=namespace, limit=limit)
+    one, other = (Path(each) if each.startswith(_OF_FOLDERS) else each for each in (first, second))
+    found = await compare_results(client, one, other, namespace=namespace, limit=limit)
     show(found, output, lambda: "\n".join(_lines(found)))
     return Exit.OK if found.equal else Exit.DIFFERENT
 
@@ -56,8 +60,8 @@ def _lines(found: "Comparison") -> Iterator[str]:
 
 def _of_result(result: "ResultComparison") -> Iterator[str]:
     first, second = result.first, result.second
-    part = f"Part {first.partition_index}: " if first.partition_index == second.partition_index else ""
-    both = f"{part}{first.execution_id} and {second.execution_id}"
+    is_part = first.partition_index == second.partition_index and not (first.folder or second.folder)
+    both = f"{f'Part {first.partition_index}: ' if is_part else ''}{first.name} and {second.name}"
     if not result.differing:
         yield f"{both} are the same: {result.paths:,} paths."
         return

@@ -6,13 +6,12 @@ import pytest
 
 from shared.extraction.manifest_reading import ManifestDamaged
 from shared.extraction.tar_reader import Member, MemberKind
-from shared.protocol.rest import ResultParams
 from tarpon.archive.plain import OnBytes, Take
 from tarpon.comparison.compare import compare_sources
 from tarpon.comparison.entries import ComparedEntry
-from tarpon.comparison.views import ResultComparison
+from tarpon.comparison.views import ComparedResult, ResultComparison
 
-PARAMS = ResultParams(pre_signed_url="https://example.com/", execution_id="e-1")
+TOLD = ComparedResult(execution_id="e-1")
 
 
 class InMemory:
@@ -66,7 +65,7 @@ class ToldOf:
 
 
 async def compared(first: ToldOf, second: ToldOf) -> ResultComparison:
-    return await compare_sources(PARAMS, first, PARAMS, second, 20)
+    return await compare_sources((TOLD, TOLD), first, second, 20)
 
 
 async def test_what_a_manifest_tells_is_looked_at_where_it_differs() -> None:
