@@ -25,6 +25,8 @@ FUNCTIONS = (
     ("tarpon/results/files.py", "list_files"),
     ("tarpon/results/files.py", "read_file"),
     ("tarpon/comparison/compare.py", "compare_results"),
+    ("tarpon/verification/verify.py", "verify_results"),
+    ("tarpon/verification/folder.py", "verify_folder"),
 )
 STEPS_OF_OTHERS = {
     *("begin_data", "missing_data", "data_parts", "complete_data_file", "finish_data"),  # of put_data

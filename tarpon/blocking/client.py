@@ -54,6 +54,9 @@ from tarpon.results.fetch_job import Fetched, OnFetchProgress, get_results
 from tarpon.results.files import ResultEntry, list_files, read_file
 from tarpon.sending.fetch import FetchedData
 from tarpon.sending.send import OnProgress, SendReport
+from tarpon.verification.folder import verify_folder
+from tarpon.verification.verify import verify_results
+from tarpon.verification.views import ResultsVerification
 
 
 class SyncClient:
@@ -652,6 +655,24 @@ class SyncClient:
         raises, ManifestDamaged where a manifest is not that of its result, NotInOrder, TooManyFilesToRead and OSError.
         """
         return self._loop.run(compare_results(self._opened(), first, second, namespace=namespace, limit=limit))
+
+    def verify_results(
+        self, job: str, *, namespace: str = "", version: int = 0, execution: str = ""
+    ) -> ResultsVerification:
+        """Verify all results of a job, or those of one version or execution.
+
+        What is wrong of them is in the answer. Raises what list_files raises of a job without results, and Unavailable.
+        """
+        return self._loop.run(
+            verify_results(self._opened(), job, namespace=namespace, version=version, execution=execution)
+        )
+
+    def verify_folder(self, folder: Path, *, namespace: str = "", execution: str = "") -> ResultsVerification:
+        """Verify the result of this execution, or of that which the folder remembers, and compare the folder with it.
+
+        Raises InvalidInput where no execution is known of the folder, OSError, and what verify_results raises.
+        """
+        return self._loop.run(verify_folder(self._opened(), folder, namespace=namespace, execution=execution))
 
 
 def _end(loop: LoopThread, client: Client) -> None:

@@ -146,7 +146,7 @@ def check_owner(folder: Path, place: Path, execution: str) -> None:
     the files are is known where it has been noted, or where the folder has the execution's name. `folder` itself may
     hold anything that has not been noted.
     """
-    owner = _owner(place)
+    owner = owner_of(place)
     if execution in {owner, place.name} or is_empty(place) or (place == folder and not owner):
         return
     whose = f"execution {owner}" if owner else "an execution that is not known"
@@ -164,12 +164,13 @@ def note_only_owner(folder: Path, execution: str, *, was_empty: bool) -> None:
     """The same of a folder that others may have put files into: it is this execution's, or nobody's."""
     if was_empty:
         note_owner(folder, execution)
-    elif _owner(folder) not in {"", execution}:
+    elif owner_of(folder) not in {"", execution}:
         with suppress(OSError), writable(folder):
             os.removexattr(folder, _OWNER)
 
 
-def _owner(place: Path) -> str:
+def owner_of(place: Path) -> str:
+    """The execution that was noted; empty where none was."""
     try:
         return shown(Path(os.fsdecode(os.getxattr(place, _OWNER, follow_symlinks=False))))
     except OSError:

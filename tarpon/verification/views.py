@@ -22,6 +22,7 @@ class ResultProblem(enum.StrEnum):
     MANIFEST_REPLACED = "ManifestReplaced"
     INDEX_REPLACED = "IndexReplaced"
     CONTENT_DIFFERS = "ContentDiffers"
+    FOLDER_DIFFERS = "FolderDiffers"
 
 
 class VerificationProblem(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

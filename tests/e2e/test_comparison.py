@@ -103,9 +103,13 @@ def test_a_folder_is_compared_with_what_was_published(running: Stack, tmp_path: 
     running.cli("job", "get", first, "--job-version", "1", "--output-dir", str(folder))
     (one, *_) = json.loads(running.cli("job", "executions", first, "--all-job-versions", "--output", "json").stdout)
     assert "are the same: 11 paths" in running.cli("job", "compare", one["ID"], str(folder)).stdout
+    verify = ("job", "verify", str(folder), "--execution", one["ID"])
+    assert f"{one['ID']} is what node {one['NodeID']} signed" in running.cli(*verify).stdout
     (folder / "outputs" / "large").write_text("changed\n")
     told = running.cli("job", "compare", one["ID"], str(folder), check=False)
     assert (told.returncode, "outputs/large: size" in told.stdout) == (DIFFERENT, True)
+    told = running.cli(*verify, check=False)
+    assert (told.returncode, "[FolderDiffers]" in told.stdout) == (DIFFERENT, True)
 
 
 def test_parts_that_only_one_job_has_are_a_difference(running: Stack) -> None:

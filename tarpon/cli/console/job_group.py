@@ -32,6 +32,9 @@ _LAZY = {
 
 job_argument = click.argument("job", metavar="JOB", shell_complete=completed_names.jobs)
 job_or_path_argument = click.argument("job", metavar="JOB", shell_complete=completed_names.jobs_with_paths)
+job_or_folder_argument = click.argument("job", metavar="JOB|FOLDER", shell_complete=completed_names.jobs)
+FOLDER_BEGINS = (".", "/")
+"""What is written so is a folder of this machine, and no job."""
 namespace_option = click.option("--namespace", default="", help="The namespace, if JOB is a name in another one.")
 
 

@@ -9,7 +9,7 @@ import click
 from shared.data.plain_text import one_line
 from tarpon.cli.console import completed_names
 from tarpon.cli.console.commands import Command, with_client
-from tarpon.cli.console.job_group import namespace_option
+from tarpon.cli.console.job_group import FOLDER_BEGINS, namespace_option
 from tarpon.cli.console.outcomes import Exit
 from tarpon.cli.console.output import output_option, show
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from tarpon.client import Client
     from tarpon.comparison.views import BytesView, Comparison, EntryView, PathDifference, ResultComparison
 
-_OF_FOLDERS = (".", "/")
 _WORDS = {"only-first": "only in the first", "only-second": "only in the second"}
 
 
@@ -44,7 +43,7 @@ async def compare(client: "Client", *, first: str, second: str, limit: int, outp
     """
     from tarpon.comparison.compare import compare_results
 
-    one, other = (Path(each) if each.startswith(_OF_FOLDERS) else each for each in (first, second))
+    one, other = (Path(each) if each.startswith(FOLDER_BEGINS) else each for each in (first, second))
     found = await compare_results(client, one, other, namespace=namespace, limit=limit)
     show(found, output, lambda: "\n".join(_lines(found)))
     return Exit.OK if found.equal else Exit.DIFFERENT

@@ -1,13 +1,14 @@
 """The command `tarpon job verify`: whether results are what their nodes have signed."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from shared.data.plain_text import one_line
 from tarpon.cli.console.commands import Command, with_client
-from tarpon.cli.console.job_group import job_argument, namespace_option
+from tarpon.cli.console.job_group import FOLDER_BEGINS, job_or_folder_argument, namespace_option
 from tarpon.cli.console.outcomes import Exit
 from tarpon.cli.console.output import output_option, show
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@job_argument
+@job_or_folder_argument
 @click.option("--job-version", type=click.IntRange(1), metavar="N", help="The results of this version of the job.")
 @click.option("--execution", default="", metavar="ID", help="The result of this execution alone.")
 @output_option
@@ -28,11 +29,15 @@ async def verify(
 ) -> int:
     """Verify the results of a job: what their nodes have signed of them, and the objects in the bucket.
 
-    All of these are read once and not kept. Exits with 0 if nothing is wrong of any result, and with 8 if something is.
+    All of these are read once and not kept. A folder that `job get` has made, such as ./job-one, is compared with the
+    result of its execution, too. Exits with 0 if nothing is wrong of any result, and with 8 if something is.
     """
-    from tarpon.verification.verify import verify_results
+    from tarpon.verification import verify_folder, verify_results
 
-    found = await verify_results(client, job, namespace=namespace, version=job_version or 0, execution=execution)
+    if job.startswith(FOLDER_BEGINS):
+        found = await verify_folder(client, Path(job), namespace=namespace, execution=execution)
+    else:
+        found = await verify_results(client, job, namespace=namespace, version=job_version or 0, execution=execution)
     show(found, output, lambda: "\n".join(_lines(found)))
     return Exit.OK if found.verified else Exit.DIFFERENT
 

@@ -1,0 +1,45 @@
+"""Verifying a folder into which a result was fetched: that the result is what its node signed, and the folder is it."""
+
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from shared.errors import Damaged, DownloadFailed, InvalidInput
+from tarpon.comparison.compare import compare_results
+from tarpon.http.orchestrator_calls import OrchestratorCalls
+from tarpon.results.folders import owner_of
+from tarpon.transfer.download import in_thread
+from tarpon.verification.verify import verify_results
+from tarpon.verification.views import ResultProblem, ResultsVerification, VerificationProblem
+
+
+async def verify_folder(
+    client: OrchestratorCalls, folder: Path, *, namespace: str = "", execution: str = ""
+) -> ResultsVerification:
+    """Verify the result of this execution, or of that which the folder remembers, and compare the folder with it.
+
+    Raises InvalidInput where no execution is known of the folder, OSError, and what verify_results raises.
+    """
+    execution = execution or await in_thread(lambda: owner_of(folder))
+    if not execution:
+        raise InvalidInput(
+            f"It is not known of which execution {str(folder)[:200]!r} is.",
+            hint="Name it with --execution. Of a job with several parts each has a folder of its own.",
+        )
+    job = (await client.execution(execution)).job_id
+    found = await verify_results(client, job, namespace=namespace, execution=execution)
+    try:
+        compared = await compare_results(client, execution, folder, namespace=namespace, limit=1)
+    except (Damaged, DownloadFailed):
+        if found.verified:
+            raise
+        return found  # it tells already what cannot be compared
+    if compared.equal:
+        return found
+    (result,), (compared_result,) = found.results, compared.results
+    told = (
+        f"{folder} differs from it in {compared_result.differing:,} of {compared_result.paths:,} paths, first in"
+        f" {compared_result.differences[0].path}: `tarpon job compare {execution} {folder}` shows all."
+    )
+    problem = VerificationProblem(code=ResultProblem.FOLDER_DIFFERS.value, message=told)
+    return ResultsVerification(verified=False, results=(replace(result, problems=(*result.problems, problem)),))
