@@ -130,9 +130,10 @@ def test_a_right_manifest_with_a_wrong_archive_beside_it_is_found_and_another_ar
     stack.start_orchestrator()
     start(stack, "node-a", "node-b")
     start(stack, "liar", lie="bytes")  # the last one, whose result would be taken
-    job = stack.submit(verified_job(Quorum=3))
-    done = stack.wait_ended(job)
-    assert done["Job"]["State"]["StateType"] == "Completed"
+    run = stack.cli("job", "run", "--follow", "-", stdin=json.dumps(verified_job(Quorum=3) | {"Name": "a-job"}))
+    assert {line.split()[0] for line in run.stdout.splitlines()} == {"node-a", "node-b", "liar"}
+    job = "a-job"
+    done = stack.describe(job)
     lie = next(each["ID"] for each in done["Executions"]["Items"] if each["NodeID"] == "liar")
     told = stack.cli("job", "get", job, "--output-dir", str(stack.root / "all"))
     assert f"The archive of execution {lie} is not what its replicas agreed about" in told.stderr

@@ -59,7 +59,7 @@ def run_job(job: Job, options: RunOptions, config: Config, sends: Sequence[Local
         told = f"Job successfully submitted{again}{when}. Job ID: {submitted.job_id}"
         name = job.name.strip()
         schedule = (name or submitted.job_id) if when else ""
-        parts = None if job.type.strip() == OPS else 1 if job.count is None else job.count
+        parts = None if job.type.strip() == OPS or job.verification else 1 if job.count is None else job.count
         return BegunJob(submitted, parts, told, name, schedule)
 
     return JobRun(submit, options).run(config)
