@@ -206,7 +206,7 @@ async def test_why_a_result_is_not_published_is_in_the_log_of_its_node(
         await bench.supervisor(ScriptedEngine(act), new_upload).carry_out(execution)
         await asyncio.to_thread(uploading.close)
     assert failure(execution.entry).reason == "PublishRefused"
-    (record,) = (each for each in caplog.records if each.levelno == logging.WARNING)
+    *_, record = (each for each in caplog.records if each.levelno == logging.WARNING)  # before it, what lies beside it
     assert record.getMessage() == (
         "Execution e-1: its result is not published, PublishRefused:"
         " The orchestrator gives no URL for the upload: Execution e-1 is being stopped."
