@@ -15,8 +15,9 @@ from compute.upload.file_content import FileContent
 from compute.upload.file_journal import FileJournal
 from compute.upload.grants import FileUrls
 from compute.upload.multipart import PartRefused, TooLarge
-from compute.upload.put import IDLE_SECONDS, Content
+from compute.upload.put import Content
 from compute.upload.shared_limits import PartBuffers
+from compute.upload.short_put import LEAST_SECONDS, SHORT_BYTES, put_soon
 from compute.upload.upload import Sent, Upload
 from shared.jobs.quantities import format_bytes
 from shared.protocol.messages import FilesBegun, FileToSend
@@ -24,15 +25,12 @@ from shared.protocol.published_facts import PublishedFacts
 from shared.protocol.results.content_manifest import MAX_MANIFEST_BYTES, MOST_ENTRIES, MOST_PUT_BYTES, ManifestFile
 from shared.protocol.results.object_names import object_name
 from shared.protocol.s3_errors import S3Failure, UploadAction, action_for
-from shared.protocol.signed_url import Grant, SignedUrl
+from shared.protocol.signed_url import Grant
 from shared.runtime.aio import finish, pipelined
-from shared.web.short_requests import address_of, request_head
 
 BATCH_FILES = 256
-SHORT_BYTES = 64 << 10
 AT_ONCE = 32
 """Files of one batch; all batches of a node together have the connections of its SharedLimits."""
-LEAST_SECONDS = 5.0
 _THERE_ALREADY = 412
 
 
@@ -186,7 +184,7 @@ class PlainUpload(Upload):
         file, grant = granted
         content, size = file.content, file.entry.size
         if content is not None and size <= SHORT_BYTES and grant.remaining_seconds() > LEAST_SECONDS:
-            status = await self._sent_soon(grant.url, content)
+            status = await put_soon(self._uploading.short, grant.url, content)
             if status == _THERE_ALREADY:
                 self._was_there = True
                 return
@@ -201,19 +199,6 @@ class PlainUpload(Upload):
             if action_for(answer) is not UploadAction.SETTLE:
                 raise PartRefused(f"{file.entry.shown[:200]!r}: {answer}")
             self._was_there = True
-
-    async def _sent_soon(self, url: SignedUrl, content: bytes) -> int:
-        """The status with which S3 answered; 0 where it did not, or cannot be asked so."""
-        address = address_of(url.url)
-        head = request_head("PUT", address.called, address.target, url.headers) if address is not None else None
-        if address is None or head is None:
-            return 0
-        try:
-            async with asyncio.timeout(IDLE_SECONDS):
-                answer = await self._uploading.short.ask(address.server, head + content, may_repeat=True)
-        except OSError:  # of which TimeoutError is one
-            return 0
-        return answer.status
 
 
 def _facts(stream: ContentStream, manifest: ContentManifest, *, seconds: float) -> PublishedFacts:

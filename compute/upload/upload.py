@@ -5,6 +5,7 @@ an S3 multipart upload. No byte of it touches the disk.
 """
 
 import asyncio
+import base64
 import hashlib
 import logging
 from collections.abc import Callable, Coroutine
@@ -30,6 +31,7 @@ from compute.upload.meter import TOLD_AFTER_SECONDS, UploadMeter
 from compute.upload.multipart import MultipartUpload, PartRefused, TooLarge
 from compute.upload.put import Content, Stored
 from compute.upload.shared_limits import SharedLimits
+from compute.upload.short_put import LEAST_SECONDS, SHORT_BYTES, put_soon
 from shared.errors import GrantRefused
 from shared.ids import ExecutionId
 from shared.jobs.quantities import format_bytes
@@ -38,6 +40,7 @@ from shared.protocol.objects import Beside
 from shared.protocol.published_facts import PublishedFacts
 from shared.protocol.results.content_manifest import MAX_MANIFEST_BYTES
 from shared.protocol.s3_errors import S3Failure, UploadAction, action_for
+from shared.protocol.signed_url import Grant
 from shared.runtime.aio import background
 from shared.runtime.backoff import Backoff
 from shared.runtime.log_lines import about
@@ -310,11 +313,19 @@ class Upload:
 
     async def _put_object(self, what: str, content: Content, md5: bytes, urls: Urls) -> bool:
         """Whether it is there. A result without it is better than none, so a refusal only means that."""
+        if isinstance(content, memoryview) and await self._sent_soon(content, md5, urls.current):
+            return True
         try:
             answer = await self._deliver(content, md5, urls)
         except GrantRefused as refusal:
             return self._without(what, refusal.message)
         return isinstance(answer, Stored) or self._without(what, f"S3 answered {answer}")
+
+    async def _sent_soon(self, content: memoryview, md5: bytes, grant: Grant | None) -> bool:
+        if grant is None or len(content) > SHORT_BYTES or grant.remaining_seconds() < LEAST_SECONDS:
+            return False
+        headers = {"content-length": str(len(content)), "content-md5": base64.b64encode(md5).decode("ascii")}
+        return 200 <= await put_soon(self._uploading.short, grant.url, content, headers) < 300
 
     def _without(self, what: str, why: str) -> bool:
         told = "Execution %s has no %s: %s"

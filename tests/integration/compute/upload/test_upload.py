@@ -63,7 +63,7 @@ class PlayedS3:
         self.answers = list(answers)
         self.index_answer = web.Response()
         self.index = b""
-        self.manifest_answer = web.Response()
+        self.manifest_answer: Callable[[], web.Response] = web.Response
         self.manifest = b""
         self.bodies: list[bytes] = []
         self.requests: list[web.BaseRequest] = []
@@ -75,7 +75,7 @@ class PlayedS3:
             return self.index_answer
         if request.path.endswith("content.json.gz"):
             self.manifest = await request.content.read()
-            return self.manifest_answer
+            return self.manifest_answer()
         self.requests.append(request)
         answer = self.answers.pop(0) if self.answers else web.Response()
         if answer is None:
@@ -489,7 +489,7 @@ async def test_a_result_whose_manifest_is_refused_is_published_without_one(
     result: Path, uploading: SharedLimits
 ) -> None:
     s3 = PlayedS3()
-    s3.manifest_answer = error(413, TOO_LARGE)
+    s3.manifest_answer = lambda: error(413, TOO_LARGE)
     async with serving(s3) as base:
         end = await Bench(result, uploading, Orchestrator(base)).run()
     assert isinstance(end, Sent)
