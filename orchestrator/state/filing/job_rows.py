@@ -15,6 +15,7 @@ from orchestrator.state.filing.job_index_tables import (
     INSERT_RECORDS,
     INSERT_TOKEN,
 )
+from orchestrator.state.job_records import unpacked
 from shared.ids import ExecutionId, JobId, new_execution_id
 
 _labels = msgspec.msgpack.Decoder(dict[str, str])
@@ -78,8 +79,15 @@ def delete(file: sqlite3.Connection, job: JobId) -> None:
             "DELETE FROM labels WHERE key = ? AND value = ? AND created = ? AND id = ?", (key, value, created, job)
         )
     executions = [new_execution_id(f"{job}.{part}") for part in _revisions.decode(revisions) if "." in part]
-    file.executemany("DELETE FROM executions WHERE hash = ?", [(hash_of(each),) for each in executions])
+    if _delete_executions(file, executions) < len(executions):  # ids of replicas do not follow from their keys
+        (packed,) = file.execute("SELECT packed FROM records WHERE number = ?", (number,)).fetchone()
+        _delete_executions(file, [each.id for each in unpacked(packed).executions.values()])
     file.execute("DELETE FROM names WHERE namespace = ? AND name = ? AND id = ?", (namespace, name, job))
     file.execute("DELETE FROM tokens WHERE id = ?", (job,))
     file.execute("DELETE FROM records WHERE number = ?", (number,))
     file.execute("DELETE FROM jobs WHERE number = ?", (number,))
+
+
+def _delete_executions(file: sqlite3.Connection, executions: Sequence[ExecutionId]) -> int:
+    """How many of them there were."""
+    return file.executemany("DELETE FROM executions WHERE hash = ?", [(hash_of(each),) for each in executions]).rowcount

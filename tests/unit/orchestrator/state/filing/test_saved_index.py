@@ -16,9 +16,10 @@ from orchestrator.state.filing import index_file, unsaved
 from orchestrator.state.filing.job_index import JobIndex, JobIndexDamaged
 from orchestrator.state.job_records import revisions_of
 from orchestrator.state.model import Model
-from shared.ids import JobId
-from shared.jobs.states import DesiredState, JobState
+from shared.ids import ExecutionId, JobId
+from shared.jobs.states import DesiredState, ExecutionState, JobState
 from shared.protocol import subjects
+from tests.builders import new_execution, new_job, new_job_record
 from tests.unit.orchestrator.state.filing.test_known_jobs import (
     Change,
     Twins,
@@ -286,6 +287,22 @@ def test_of_a_job_that_was_removed_nothing_stays_in_the_file() -> None:
     assert set(rows(model)) == {"jobs", "records", "executions", "labels", "names", "tokens"}
     for key in (*model.stored_parts(job), again.key):
         model.forget(key, 60)
+    model.save()
+    assert rows(model) == {}
+
+
+def test_of_replicas_whose_ids_follow_from_nothing_nothing_stays_in_the_file_either() -> None:
+    model = filing()
+    model.keep_up(STREAM)
+    job = new_job_record("j-1", first=new_job("j-1", namespace="default"))
+    replica = replace(new_execution(ExecutionState.COMPLETED), id=ExecutionId("e-by-chance"))
+    for number, record in enumerate((job, replica), 1):
+        model.apply(record.key, record, number)
+    model.find_out()
+    assert rows(model)["executions"] == 1
+    assert model.execution(replica.id) == replica
+    for record in (replica, job):
+        model.forget(record.key, 9)
     model.save()
     assert rows(model) == {}
 
