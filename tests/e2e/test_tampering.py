@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import nkeys
 import pytest
@@ -13,6 +13,7 @@ from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import Key  # type: ignore[attr-defined]  # as its documentation does
 
 from shared.data.nkey import raw_public_key
+from shared.protocol.objects import plain_folder
 from tarpon import Client
 from tarpon.verification import verify_results
 from tests.e2e.stack import Stack, process_job
@@ -40,9 +41,9 @@ class Results(NamedTuple):
     other: Published
 
 
-def job(word: str, node: str) -> Document:
+def job(word: str, node: str, **task: Any) -> Document:
     on = [{"Key": "name", "Operator": "=", "Values": [node]}]
-    return process_job(SCRIPT.format(word=word), ResultPaths=PATHS) | {"Name": word, "Constraints": on}
+    return process_job(SCRIPT.format(word=word), ResultPaths=PATHS, **task) | {"Name": word, "Constraints": on}
 
 
 @pytest.fixture(scope="module")
@@ -205,10 +206,10 @@ OF_ENVELOPES: dict[str, tuple[Tampering, set[str]]] = {
 """What is found of each of these, beside its being another one than was recorded."""
 
 
-def codes(of: Results) -> set[str]:
+def codes(one: Published) -> set[str]:
     async def verified() -> set[str]:
-        async with Client(of.one.stack.api_url) as client:
-            found = await verify_results(client, of.one.job, execution=of.one.execution)
+        async with Client(one.stack.api_url) as client:
+            found = await verify_results(client, one.job, execution=one.execution)
         (result,) = found.results
         assert found.verified is not bool(result.problems)
         return {each.code for each in result.problems}
@@ -224,7 +225,7 @@ def by_public_tool(published: Published) -> None:
 
 
 def test_what_nobody_has_changed_is_verified_also_by_the_public_tool(results: Results) -> None:
-    assert codes(results) == set()
+    assert codes(results.one) == set()
     for each in results:
         by_public_tool(each)
 
@@ -232,13 +233,13 @@ def test_what_nobody_has_changed_is_verified_also_by_the_public_tool(results: Re
 @pytest.mark.parametrize(("tamper", "expected"), OF_OBJECTS.values(), ids=list(OF_OBJECTS))
 def test_an_object_that_was_changed_is_found(results: Results, tamper: Tampering, expected: set[str]) -> None:
     with results.one.changed(tamper(results)):
-        assert codes(results) == expected
+        assert codes(results.one) == expected
 
 
 @pytest.mark.parametrize(("tamper", "expected"), OF_ENVELOPES.values(), ids=list(OF_ENVELOPES))
 def test_an_envelope_that_was_changed_is_found(results: Results, tamper: Tampering, expected: set[str]) -> None:
     with results.one.changed(tamper(results)):
-        assert codes(results) == {"ProvenanceReplaced", *expected}
+        assert codes(results.one) == {"ProvenanceReplaced", *expected}
 
 
 ALSO_BY_OTHERS = [name for name, (_, found) in OF_ENVELOPES.items() if "SignatureWrong" in found]
@@ -248,6 +249,22 @@ ALSO_BY_OTHERS = [name for name, (_, found) in OF_ENVELOPES.items() if "Signatur
 def test_the_public_tool_finds_wrong_signatures_too(results: Results, name: str) -> None:
     with results.one.changed(OF_ENVELOPES[name][0](results)), pytest.raises(VerificationError):
         by_public_tool(results.one)
+
+
+def test_a_plain_result_is_held_to_the_digests_of_its_files(running: Stack) -> None:
+    submitted = running.submit(job("plain", "node-a", Publisher={"Type": "s3managed", "Params": {"Encoding": "plain"}}))
+    running.wait_ended(submitted)
+    (execution,) = running.api(f"/orchestrator/jobs/{submitted}/executions")["Items"]
+    one = Published.of(running, execution)
+    file = f"{plain_folder(one.archive)}outputs/word"
+    assert codes(one) == set()
+    for changed, found in (
+        (b"other\n", "ResultReplaced"),
+        (b"longer than it was", "ResultReplaced"),
+        (None, "ObjectUnreadable"),
+    ):
+        with one.changed({file: changed}):
+            assert codes(one) == {found}
 
 
 def test_the_command_tells_what_it_has_found_by_its_exit_code(results: Results) -> None:
