@@ -10,6 +10,7 @@ import msgspec
 
 from orchestrator.rules.records import ExecutionRecord, RecordedProvenance, VerifiedResult, about_execution
 from orchestrator.state.model import Model
+from shared.jobs.spec import Job
 from shared.protocol.results.dsse import SignatureWrong, check_signature, decode_envelope
 from shared.protocol.results.provenance import (
     MAX_ENVELOPE_BYTES,
@@ -46,6 +47,9 @@ def _key_of(model: Model, record: ExecutionRecord) -> str:
 def _why_not(model: Model, record: ExecutionRecord, result: VerifiedResult, envelope: bytes, key: str) -> str:
     if not key:
         return "its node has no key that counts."
+    entry = model.jobs.get(record.job_id)
+    if entry is None or record.job_version not in entry.specs:
+        return "its job was removed while S3 was asked for its result."
     if len(envelope) > MAX_ENVELOPE_BYTES:
         return "it is too long."
     try:
@@ -53,7 +57,9 @@ def _why_not(model: Model, record: ExecutionRecord, result: VerifiedResult, enve
         if found.payload_type != PAYLOAD_TYPE:
             return "it is of another type."
         check_signature(found, key)
-        differs = what_differs(decode_statement(found.payload), claims_of(model, record, result))
+        differs = what_differs(
+            decode_statement(found.payload), claims_of(record, result, entry.specs[record.job_version])
+        )
     except (msgspec.DecodeError, UnicodeDecodeError):
         return "it makes no sense."
     except SignatureWrong as error:
@@ -61,15 +67,15 @@ def _why_not(model: Model, record: ExecutionRecord, result: VerifiedResult, enve
     return f"{differs} differ from what is known here." if differs else ""
 
 
-def claims_of(model: Model, record: ExecutionRecord, result: VerifiedResult) -> Claims:
-    """What is known of this result. The job is there."""
+def claims_of(record: ExecutionRecord, result: VerifiedResult, job: Job) -> Claims:
+    """What is known of this result; `job` is of the version that it is of."""
     return Claims(
         node=record.node_id,
         job=record.job_id,
         version=record.job_version,
         partition=record.partition,
         execution=record.id,
-        specification=specification_digest(model.jobs[record.job_id].specs[record.job_version]),
+        specification=specification_digest(job),
         result=result.sha256,
         manifest=result.manifest_sha256,
         content=result.content_digest,

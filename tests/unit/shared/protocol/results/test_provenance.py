@@ -250,6 +250,12 @@ def test_a_key_that_is_not_the_node_s_or_was_revoked_does_not_count() -> None:
     assert recorded(model(rejected=5), RECORD, RESULT, envelope()) is None
 
 
+def test_what_is_reported_of_a_job_that_was_removed_meanwhile_does_not_count() -> None:
+    known = Model(max_attempts=1)
+    known.apply(subjects.binding_record(NodeId(NODE)), BindingRecord(public_key=key_of(SEED)), 1)
+    assert recorded(known, RECORD, RESULT, envelope()) is None
+
+
 def test_nothing_is_signed_where_nobody_asks_for_it() -> None:
     assert envelope(spec_digest="") == ""
     assert recorded(model(), RECORD, RESULT, "") is None
