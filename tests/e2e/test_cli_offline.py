@@ -297,7 +297,7 @@ def test_a_shell_is_told_how_to_complete(shell: str) -> None:
 
 def test_commands_and_options_are_completed() -> None:
     words = {"_TARPON_COMPLETE": "bash_complete", "COMP_WORDS": "tarpon job ver", "COMP_CWORD": "2"}
-    assert tarpon(**words).stdout == "plain,versions\n"
+    assert tarpon(**words).stdout == "plain,versions\nplain,verify\n"
     words = {"_TARPON_COMPLETE": "bash_complete", "COMP_WORDS": "tarpon job logs --ta", "COMP_CWORD": "3"}
     assert tarpon(**words).stdout == "plain,--tail\n"
     words = {"_TARPON_COMPLETE": "fish_complete", "COMP_WORDS": "tarpon config set api.po", "COMP_CWORD": "api.po"}
