@@ -20,10 +20,10 @@ from tests.tables_environment import tables_python
 PORT = "1234"
 PROGRAMS = (
     *("import get_results", "import list_files", "Hello over HTTP", "import duckdb", "import nats", "put_data"),
-    *("client.logs(job.id, follow=True)", "tarpon.Executor", "OTLPSpanExporter", "webhook-signature"),
-    *("FastAPI(", "tarpon.notebook"),
+    *("client.logs(job.id, follow=True)", "tarpon.Executor", "EnginePlugin(", "OTLPSpanExporter"),
+    *("webhook-signature", "FastAPI(", "tarpon.notebook", "securesystemslib"),
 )
-"""What is in one of the examples in Python alone; each is run by a test, the last four in others."""
+"""What is in one of the examples in Python alone; each is run by a test, the last five in others."""
 
 
 def _program(needle: str) -> str:
@@ -68,6 +68,15 @@ def test_the_example_of_single_files_runs(running: Stack, tmp_path: Path) -> Non
     told = _run(_program("import list_files"), tmp_path, **_at(running)).splitlines()
     assert [line.split()[0] for line in told] == ["exitCode", "outputs", "outputs/report.txt", "stderr", "stdout"]
     assert (tmp_path / "report.txt").read_text() == "done\n"
+
+
+def test_the_example_of_a_plugin_opens_its_engine(tmp_path: Path) -> None:
+    used = """
+from pathlib import Path
+with PLUGIN.open(EngineHost(folder=Path())) as engine:
+    print(PLUGIN.protocol, engine.name)
+"""
+    assert _run(_program("EnginePlugin(") + used, tmp_path) == "1 noop\n"
 
 
 def test_the_example_without_await_runs(running: Stack, tmp_path: Path) -> None:
