@@ -71,6 +71,9 @@ from shared.protocol.messages import (
 
 EXIT_CODE_DETAIL = "ExitCode"
 """The detail of an event that tells by which exit code a task has failed."""
+_FOR_THE_ORCHESTRATOR_TO_SAY = frozenset(
+    {FailureReason.NON_ZERO_EXIT_CODE, FailureReason.RESULT_DIFFERS, FailureReason.NO_AGREEMENT}
+)
 MAX_DETAIL = 2000
 MAX_PROGRESS_TEXT = 300
 MAX_PROGRESS = 48
@@ -287,7 +290,7 @@ def _after_failure(
     record: ExecutionRecord, fact: ExecutionFailed, now: int, at: int, *, excused: bool
 ) -> ExecutionStep:
     reason = FailureReason.parse(fact.reason)
-    if reason is FailureReason.NON_ZERO_EXIT_CODE:  # which is for the orchestrator to say
+    if reason in _FOR_THE_ORCHESTRATOR_TO_SAY:
         reason = FailureReason.UNKNOWN
     if fact.not_begun or reason is FailureReason.HANDED_BACK:
         new = record.state is ExecutionState.NEW

@@ -100,7 +100,7 @@ def standing(of_part: Iterable[ExecutionRecord], terms: Terms, backoff: AttemptB
         if agreed.state is ExecutionState.COMPLETED:
             return PartStanding(done=agreed, verdicts=verdicts, surplus=live)
         return PartStanding(failed=agreed, verdicts=verdicts, surplus=live)
-    split = next((each for each in known if _reason(each) == FailureReason.NO_AGREEMENT), None)
+    split = next((each for each in known if _is_split(each)), None)
     if split is not None:
         return PartStanding(failed=split, verdicts=tuple(_undecided(waiting)), surplus=live)
     return _undecided_standing(known, waiting, live, terms, backoff)
@@ -165,6 +165,11 @@ def _has_agreed(record: ExecutionRecord) -> bool:
     return record.state is ExecutionState.FAILED and bool(record.answer) and _reason(record) == _EXIT_CODE
 
 
+def _is_split(record: ExecutionRecord) -> bool:
+    """Whether it was found that nobody can agree. Without an answer it is what a node says, which counts for nothing."""
+    return bool(record.answer) and _reason(record) == FailureReason.NO_AGREEMENT
+
+
 _EXIT_CODE = FailureReason.NON_ZERO_EXIT_CODE
 
 
@@ -193,7 +198,7 @@ def _undecided(waiting: Sequence[ExecutionRecord]) -> Iterator[ReplicaVerdict]:
 def ended_at(of_part: Iterable[ExecutionRecord], terms: Terms, backoff: AttemptBackoff) -> int:
     """The number of the event by which the part has ended, 0 where none was given: what came later changes nothing."""
     known = sorted(of_part, key=_last_number)
-    done = [_last_number(each) for each in known if _has_agreed(each) or _reason(each) == FailureReason.NO_AGREEMENT]
+    done = [_last_number(each) for each in known if _has_agreed(each) or _is_split(each)]
     if done:
         return done[0]
     for number, each in enumerate(known):

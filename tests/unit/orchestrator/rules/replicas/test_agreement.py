@@ -5,7 +5,16 @@ from typing import Any
 import pytest
 
 from orchestrator.rules.attempts import NO_BACKOFF, AttemptBackoff
-from orchestrator.rules.life_events import Agreed, ExecutionLost, FactTold, NotAgreed, Outcome, Outvoted, Withdrawn
+from orchestrator.rules.life_events import (
+    Agreed,
+    ExecutionLost,
+    FactTold,
+    NotAgreed,
+    OfferRefused,
+    Outcome,
+    Outvoted,
+    Withdrawn,
+)
 from orchestrator.rules.lifecycle import transition
 from orchestrator.rules.records import Event, ExecutionRecord, Failure, VerifiedResult
 from orchestrator.rules.replicas.agreement import (
@@ -181,6 +190,18 @@ def test_what_is_outvoted_or_stopped_has_no_result_that_counts() -> None:
 def test_a_false_answer_is_like_no_other() -> None:
     lies = [answered(each, false_answer(running(each).id)) for each in range(3)]
     assert set(rulings(of(*lies)).values()) == {Ruling.NO_AGREEMENT}
+
+
+@pytest.mark.parametrize("verdict", [FailureReason.NO_AGREEMENT, FailureReason.RESULT_DIFFERS])
+def test_a_node_cannot_say_what_is_for_the_others_to_say(verdict: FailureReason) -> None:
+    told = FactTold(fact=ExecutionFailed(reason=verdict.value, detail="says the node"), publishes=True)
+    lie = transition(running(0), told, now=5).record
+    assert lie.failure is not None
+    assert lie.failure.reason == FailureReason.UNKNOWN
+    assert of(lie, running(1), running(2)) == PartStanding()
+    refusal = OfferRefused(reason=verdict.value, detail="says the node", retryable=True)
+    refused = transition(new_execution(S.NEW, attempt=0, owner="of-0"), refusal, now=5).record
+    assert of(refused, running(1), running(2)).failed is None
 
 
 def test_a_verdict_is_about_nothing_but_an_answer() -> None:
