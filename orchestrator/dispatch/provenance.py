@@ -60,7 +60,7 @@ def _why_not(model: Model, record: ExecutionRecord, result: VerifiedResult, enve
         differs = what_differs(
             decode_statement(found.payload), claims_of(record, result, entry.specs[record.job_version])
         )
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "it makes no sense."
     except SignatureWrong as error:
         return str(error)

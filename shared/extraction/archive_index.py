@@ -129,7 +129,7 @@ class IndexReader:
         known: IndexHead | EntryLine | BlockLine | IndexEnd | None
         try:
             known = _known.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if _kind_of(line) in _KINDS:
                 raise IndexDamaged(f"the line {_shown(line)} makes no sense ({error})") from error
             known = None
@@ -253,7 +253,7 @@ def _crc32_of_zeros(size_bytes: int) -> int:
 def _kind_of(line: bytes) -> str:
     try:
         return _any.decode(line).kind
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise IndexDamaged(f"the line {_shown(line)} is not JSON ({error})") from error
 
 

@@ -24,6 +24,8 @@ from shared.protocol.results.content_manifest import (
 MAX_UNKNOWN_LINES = 10_000
 """Lines of kinds that only a later Tarpon knows."""
 _MAX_SECONDS = 10**12 - 1
+_MOST = 2**63 - 1
+"""JSON knows no bounds of numbers, and the digest does."""
 
 
 class ManifestDamaged(Damaged):
@@ -108,9 +110,11 @@ def _checked(entry: ManifestEntry) -> int:
         entry.name  # noqa: B018  # raises where it is spelled wrongly
         if isinstance(entry, SymlinkLine | HardLinkLine):
             entry.link_target  # noqa: B018  # as above
+        if not 0 <= entry.mode <= _MOST:
+            raise ManifestDamaged(f"{entry.shown[:80]!r} has no mode that makes sense")
         if not isinstance(entry, ManifestFile):
             return 0
-        if entry.size < 0 or len(bytes.fromhex(entry.sha256)) != 32:
+        if not 0 <= entry.size <= _MOST or len(bytes.fromhex(entry.sha256)) != 32:
             raise ManifestDamaged(f"{entry.shown[:80]!r} has no size or digest that makes sense")
     except ValueError as error:
         raise ManifestDamaged(f"a name or digest in it makes no sense ({error})") from error
@@ -122,10 +126,10 @@ def _decoded(line: bytes) -> ManifestHead | ManifestEntry | ManifestEnd | None:
     known: ManifestHead | ManifestEntry | ManifestEnd | None = None
     try:
         known = _known.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         try:
             kind = _any.decode(line).kind
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             kind = "manifest"
         if kind in _KINDS:
             raise ManifestDamaged(f"a line in it makes no sense ({error})") from error

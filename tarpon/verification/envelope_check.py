@@ -35,7 +35,7 @@ def envelope_problems(
         yield _problem(ResultProblem.PROVENANCE_REPLACED, f"{what} is not the one that was recorded.")
     try:
         found, statement = _read(envelope)
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
         yield _problem(ResultProblem.PROVENANCE_MALFORMED, f"{what} is no signed statement about a result.")
         return
     key = params.provenance_key

@@ -29,7 +29,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 decode_envelope = msgspec.json.Decoder(Envelope).decode
-"""Raises msgspec.DecodeError, UnicodeDecodeError."""
+"""Raises msgspec.DecodeError, UnicodeDecodeError, RecursionError."""
 encode_envelope = msgspec.json.Encoder().encode
 
 

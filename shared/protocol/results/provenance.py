@@ -88,7 +88,7 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
 
 
 decode_statement = msgspec.json.Decoder(Statement).decode
-"""Raises msgspec.DecodeError, UnicodeDecodeError."""
+"""Raises msgspec.DecodeError, UnicodeDecodeError, RecursionError."""
 encode_statement = msgspec.json.Encoder().encode
 
 

@@ -143,3 +143,7 @@ def test_a_true_envelope_of_something_else_is_found(other: dict[str, Any], expec
 )
 def test_a_key_counts_for_what_was_made_while_it_was_the_node_s(life: NodeKeyView, expected: list[str]) -> None:
     assert codes(envelope(), keys=(life,)) == expected
+
+
+def test_what_is_nested_without_end_is_no_envelope() -> None:
+    assert codes(b'{"more":' + b"[" * 20_000) == ["ProvenanceMalformed"]

@@ -82,12 +82,22 @@ def test_its_digest_is_the_one_that_it_always_was() -> None:
         lambda told: [told[0], told[1], {**told[2], "sha256": "zz" * 32}, *told[3:]],
         lambda told: [told[0], told[1], {**told[2], "sha256": "00" * 32}, *told[3:]],
         lambda told: [told[0], {**told[1], "path_base64": "!"}, *told[2:]],
+        lambda told: [told[0], {**told[1], "mode": 10**30}, *told[2:]],
+        lambda told: [told[0], {**told[1], "mode": -(10**30)}, *told[2:]],
+        lambda told: [told[0], told[1], {**told[2], "size": 10**30}, *told[3:]],
         lambda told: [told[0], *[{"kind": "new"}] * 10_001, *told[1:]],
     ],
 )
 def test_one_that_makes_no_sense_is_not_used(written: bytes, change: Any) -> None:
     with pytest.raises(ManifestDamaged):
         list(manifest_entries(packed(change(lines(written)))))
+
+
+@pytest.mark.parametrize("kind", [b"new", b"file"])
+def test_one_that_is_nested_without_end_is_not_used(kind: bytes) -> None:
+    deep = b'{"kind":"%b","more":%b%b}' % (kind, b"[" * 10_000, b"]" * 10_000)
+    with pytest.raises(ManifestDamaged):
+        list(manifest_entries(io.BytesIO(gzip.compress(b'{"kind":"manifest","version":1}\n%b\n' % deep))))
 
 
 def test_lines_and_keys_of_a_later_version_are_skipped(written: bytes) -> None:

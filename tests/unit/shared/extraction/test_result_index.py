@@ -84,6 +84,7 @@ FAR = 1 << 30
         ([HEAD | {"version": 2}, FILE, BLOCK, END], "version 2"),
         ([HEAD, b"nonsense\n"], "not JSON"),
         ([HEAD, b'{"kind":"file","mode":"x"}\n'], "makes no sense"),
+        ([HEAD, b'{"kind":"new","more":%b\n' % (b"[" * 10_000)], "is not JSON"),
         ([HEAD, b"\xff\xfe\n"], "not JSON"),
         ([*GOOD[:3], b'{"kind":"end"'], "last line is cut"),
         ([HEAD, FILE | {"path_base64": "abc"}, BLOCK, END], "makes no sense"),

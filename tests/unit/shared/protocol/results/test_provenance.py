@@ -27,7 +27,8 @@ from shared.jobs.spec import SpecConfig
 from shared.protocol import subjects
 from shared.protocol.messages import ExecutionStarted, NodeRequestAnswer, RunOutput, TaskEnded
 from shared.protocol.nodes.inputs import MAX_FILES_AT_ONCE, InputFile, InputList, InputsRequest
-from shared.protocol.results.provenance import Resource, specification_digest
+from shared.protocol.results.dsse import pre_authentication_encoding
+from shared.protocol.results.provenance import PAYLOAD_TYPE, Resource, specification_digest
 from shared.protocol.signed_url import SignedUrl
 from tests.builders import JOB, NODE, new_assignment, new_execution, new_job, new_job_record, new_task
 
@@ -248,6 +249,17 @@ def test_what_is_of_another_result_does_not_count(name: str) -> None:
 def test_a_key_that_is_not_the_node_s_or_was_revoked_does_not_count() -> None:
     assert recorded(model(), RECORD, RESULT, envelope(seed=OTHER_SEED)) is None
     assert recorded(model(rejected=5), RECORD, RESULT, envelope()) is None
+
+
+def test_an_envelope_that_is_nested_without_end_does_not_count_and_stops_no_report() -> None:
+    deep = "[" * 20_000
+    assert recorded(model(), RECORD, RESULT, f'{{"more":{deep}') is None
+    payload = base64.b64encode(f'{{"more":{deep}'.encode())
+    found = json.loads(envelope()) | {"payload": payload.decode()}
+    signed = pre_authentication_encoding(PAYLOAD_TYPE, base64.b64decode(payload))
+    signature = nkeys.from_seed(bytearray(SEED, "ascii")).sign(signed)
+    found["signatures"][0]["sig"] = base64.b64encode(signature).decode()
+    assert recorded(model(), RECORD, RESULT, json.dumps(found)) is None
 
 
 def test_what_is_reported_of_a_job_that_was_removed_meanwhile_does_not_count() -> None:
