@@ -8,6 +8,8 @@ import asyncio
 import hashlib
 import io
 import logging
+import math
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
@@ -27,9 +29,11 @@ from shared.protocol.results.content_manifest import MAX_MANIFEST_BYTES, MOST_EN
 
 _log = logging.getLogger(__name__)
 
-SMALL_BYTES = 256 << 10
+SMALL_BYTES, SMALL_ENTRIES = 256 << 10, 4096
 SMALL_AT_ONCE, LARGE_AT_ONCE = 32, 2
-"""How many manifests are looked at at once, by their size: some 8 MB of small ones, and two of any size."""
+"""How many answers are looked at at once, by the size of their manifests and what is in them, from the first byte that
+is fetched to the last entry that is read: some 8 MB of small ones, and two of any size, or what differs in two such.
+"""
 WAIT_SECONDS = 1.0
 """A report that waits here takes the place of another; after so long it comes again later."""
 MOST_PATHS = 5
@@ -56,40 +60,43 @@ class ReplicaAnswers:
         """
         if not 0 < told.manifest_bytes <= MAX_MANIFEST_BYTES:
             return ""
-        manifest = await self._manifest(record, told)
-        found = "" if manifest is None else await asyncio.to_thread(_answer, manifest, told, what)
+        async with self._turn(told):
+            manifest = await self._manifest(record, told)
+            found = "" if manifest is None else await asyncio.to_thread(_answer_told, manifest, told, what)
         if found:
             return found
         text = "The manifest of execution %s is not what its node reported, so that its answer is like no other."
         _log.warning(text, record.id, extra=about_execution(record))
         return false_answer(record.id)
 
-    async def differing(self, one: ExecutionRecord, other: ExecutionRecord, what: str) -> Sequence[str]:
+    async def differing(
+        self, one: ExecutionRecord, other: ExecutionRecord, what: str, *, within: float
+    ) -> Sequence[str]:
         """The first paths at which two results differ, to be shown; none where they cannot be compared.
 
-        Raises StorageUnavailable.
+        That takes so many seconds at most. Raises StorageUnavailable and TimeoutError.
         """
         if one.result is None or other.result is None or is_false(one.answer) or is_false(other.answer):
             return ()
-        first, second = await self._manifest(one, one.result), await self._manifest(other, other.result)
-        if first is None or second is None:
-            return ()
-        return await asyncio.to_thread(_differing, first, second, what)
+        until = time.monotonic() + within
+        async with asyncio.timeout(within), self._turn(one.result, other.result):
+            first, second = await self._manifest(one, one.result), await self._manifest(other, other.result)
+            if first is None or second is None:
+                return ()
+            return await asyncio.to_thread(_differing, first, second, what, until)
 
     async def _manifest(self, record: ExecutionRecord, told: PublishedFacts) -> bytes | None:
-        """That of the result, if there is the one of which its node has told."""
+        """What is there of the result in place of the manifest of which its node has told."""
         if record.location is None or not 0 < told.manifest_bytes <= MAX_MANIFEST_BYTES:
             return None
         bucket = await self._locations.bucket_of(record.location)
-        async with self._turn(told.manifest_bytes):
-            found = await bucket.read(content_manifest_key(record.location.key), most_bytes=told.manifest_bytes)
-        if isinstance(found, Absent) or hashlib.sha256(found).hexdigest() != told.manifest_sha256:
-            return None
-        return found
+        found = await bucket.read(content_manifest_key(record.location.key), most_bytes=told.manifest_bytes)
+        return None if isinstance(found, Absent) else found
 
     @asynccontextmanager
-    async def _turn(self, size_bytes: int) -> AsyncIterator[None]:
-        turns = self._small if size_bytes <= SMALL_BYTES else self._large
+    async def _turn(self, *told: PublishedFacts) -> AsyncIterator[None]:
+        is_small = all(each.manifest_bytes <= SMALL_BYTES and each.entries <= SMALL_ENTRIES for each in told)
+        turns = self._small if is_small else self._large
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 await turns.acquire()
@@ -109,12 +116,18 @@ def _compared(what: str) -> Callable[[ManifestEntry], bool]:
     return lambda _: True
 
 
+def _answer_told(manifest: bytes, told: PublishedFacts, what: str) -> str:
+    """Empty also where it is not the manifest of which was told."""
+    return _answer(manifest, told, what) if hashlib.sha256(manifest).hexdigest() == told.manifest_sha256 else ""
+
+
 def _answer(manifest: bytes, told: PublishedFacts, what: str) -> str:
     """Empty where the manifest is none, or not that of what was told."""
     whole, part, is_compared = ContentDigest(), ContentDigest(), _compared(what)
+    most = min(told.entries, MOST_ENTRIES)
     try:
         for number, entry in enumerate(manifest_entries(io.BytesIO(manifest))):
-            if number >= MOST_ENTRIES:  # a few bytes can be as many as anybody likes once they are decompressed
+            if number >= most:  # a few bytes can be as many as anybody likes once they are decompressed
                 return ""
             whole.add(entry)
             if is_compared(entry):
@@ -124,16 +137,23 @@ def _answer(manifest: bytes, told: PublishedFacts, what: str) -> str:
     return part.hexdigest() if whole.hexdigest() == told.content_digest else ""
 
 
-def _differing(one: bytes, other: bytes, what: str) -> list[str]:
+def _differing(one: bytes, other: bytes, what: str, until: float = math.inf) -> list[str]:
+    """Nothing where that is not known by then, on the monotonic clock: nobody waits for the thread any more."""
     is_compared = _compared(what)
+    left, right = (_entries(manifest, is_compared, until) for manifest in (one, other))
     try:
-        return list(islice(_differences(_entries(one, is_compared), _entries(other, is_compared)), MOST_PATHS))
-    except Damaged:
+        return list(islice(_differences(left, right), MOST_PATHS))
+    except (Damaged, TimeoutError):
         return []
 
 
-def _entries(manifest: bytes, is_compared: Callable[[ManifestEntry], bool]) -> Iterator[ManifestEntry]:
-    return filter(is_compared, islice(manifest_entries(io.BytesIO(manifest)), MOST_ENTRIES))
+def _entries(manifest: bytes, is_compared: Callable[[ManifestEntry], bool], until: float) -> Iterator[ManifestEntry]:
+    """Raises Damaged and TimeoutError."""
+    for entry in islice(manifest_entries(io.BytesIO(manifest)), MOST_ENTRIES):
+        if time.monotonic() > until:
+            raise TimeoutError
+        if is_compared(entry):
+            yield entry
 
 
 def _differences(one: Iterator[ManifestEntry], other: Iterator[ManifestEntry]) -> Iterator[str]:

@@ -134,8 +134,7 @@ class Judgements:
     async def _where(self, entry: JobEntry, record: ExecutionRecord, rival: ExecutionRecord) -> str:
         said = entry.specs[record.job_version].verification
         try:
-            async with asyncio.timeout(COMPARE_SECONDS):
-                paths = await self._answers.differing(record, rival, said.of if said else "")
+            paths = await self._answers.differing(record, rival, said.of if said else "", within=COMPARE_SECONDS)
         except (TimeoutError, StorageUnavailable):
             return ""
         return f". They differ first at {', '.join(paths)}" if paths else ""

@@ -1,16 +1,33 @@
 """What replicas are compared by comes from their manifests, which are not trusted, and is told where it differs."""
 
+import asyncio
+import hashlib
+import threading
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from compute.archive.content_stream import ContentStream
 from compute.archive.manifest import ContentManifest
-from orchestrator.dispatch.answers import MOST_PATHS, _answer, _differing
+from orchestrator.dispatch import answers
+from orchestrator.dispatch.answers import (
+    LARGE_AT_ONCE,
+    MOST_PATHS,
+    SMALL_BYTES,
+    ReplicaAnswers,
+    _answer,
+    _differing,
+)
+from orchestrator.rules.location import Location
+from orchestrator.s3.locations import Locations
 from shared.jobs.replicas.verification import PATHS, RESULT, STDOUT
+from shared.protocol.messages import OutputPublished
 from shared.protocol.published_facts import PublishedFacts
+from tests.builders import new_execution
 
 FILES = {"exitCode": "0", "outputs/a": "one", "outputs/b/c": "two", "stderr": "", "stdout": "hello"}
 
@@ -30,7 +47,14 @@ class Made:
             written.finish()
             with written.content() as manifest:
                 self.manifest = bytes(manifest)
-            self.told = PublishedFacts(size_bytes=1, sha256="", content_digest=written.content_digest)
+            self.told = PublishedFacts(
+                size_bytes=1,
+                sha256="",
+                entries=written.entries,
+                content_digest=written.content_digest,
+                manifest_bytes=len(self.manifest),
+                manifest_sha256=hashlib.sha256(self.manifest).hexdigest(),
+            )
 
     def answer(self, of: str) -> str:
         return _answer(self.manifest, self.told, of)
@@ -62,6 +86,7 @@ def test_a_node_that_told_another_digest_than_its_manifest_has_gives_no_answer(t
     assert not _answer(own.manifest, other.told, RESULT)
     assert not _answer(own.manifest[:-9], own.told, RESULT)
     assert not _answer(b"nonsense", own.told, RESULT)
+    assert not _answer(own.manifest, replace(own.told, entries=own.told.entries - 1), RESULT)
 
 
 @pytest.mark.parametrize(
@@ -82,3 +107,47 @@ def test_a_path_is_told_as_it_may_be_printed(tmp_path: Path) -> None:
     one, two = Made(tmp_path, FILES).manifest, Made(tmp_path, FILES | {"outputs/\x1b[2J": ""}).manifest
     (told,) = _differing(one, two, PATHS)
     assert told.isprintable()
+
+
+class Stored(Locations):
+    """A bucket that has this for an object, whatever is asked for."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(None)
+        self.content = content
+
+    async def bucket_of(self, location: Location) -> Any:
+        return self
+
+    async def read(self, key: str, *, most_bytes: int) -> bytes:
+        return self.content
+
+
+async def test_no_more_large_manifests_are_read_at_once_than_are_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, going, most = Made(tmp_path, FILES), [0], [0]
+    told = OutputPublished(**made.told.told() | {"manifest_bytes": SMALL_BYTES + 1})
+    lock = threading.Lock()
+
+    def slow(*_: object) -> str:
+        with lock:
+            going[0] += 1
+            most[0] = max(most[0], going[0])
+        time.sleep(0.05)
+        with lock:
+            going[0] -= 1
+        return "a"
+
+    monkeypatch.setattr(answers, "_answer", slow)
+    looking = ReplicaAnswers(Stored(made.manifest))
+    record = new_execution(location=Location(bucket="b", key="k.tar.gz", region="r"))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(8):
+            group.create_task(looking.of(record, told, RESULT), name="answer")
+    assert most == [LARGE_AT_ONCE]
+
+
+def test_where_results_differ_is_not_looked_for_any_longer_than_somebody_waits(tmp_path: Path) -> None:
+    one, two = Made(tmp_path, FILES).manifest, Made(tmp_path, FILES | {"stdout": "else"}).manifest
+    assert _differing(one, two, RESULT, time.monotonic() - 1) == []
