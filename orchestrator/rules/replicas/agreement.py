@@ -155,6 +155,8 @@ def _answer(record: ExecutionRecord) -> Answer | None:
     failure = record.failure
     if record.state is not ExecutionState.FAILED or failure is None or failure.retryable or failure.reason in _JUDGED:
         return None
+    if failure.reason == _EXIT_CODE and not record.answer:  # its node was lost, or could not publish what there was
+        return None
     return "", failure.reason
 
 

@@ -100,6 +100,17 @@ def test_a_task_has_failed_by_its_exit_code_where_a_quorum_says_so() -> None:
     assert rulings(found) == {1: Ruling.AGREED, 2: Ruling.OUTVOTED}
 
 
+def test_a_node_that_is_lost_after_its_task_has_failed_gave_no_answer() -> None:
+    failure = Failure(reason=FailureReason.NON_ZERO_EXIT_CODE, detail="exit code 3")
+    ended = new_execution(S.PUBLISHING, attempt=0, owner="of-0", failure=failure, output=RunOutput(exit_code=3))
+    lost = transition(ended, ExecutionLost(FailureReason.NODE_LOST, "gone"), now=5).record
+    assert lost.state is S.FAILED
+    assert of(lost, answered(1, "a", code=3), answered(2, "b")).missing == (3,)
+    all_of_two = Terms(replicas=2, quorum=2, max_attempts=2)
+    assert of(lost, answered(1, "a", code=3), terms=all_of_two).missing == (2,)
+    assert owners_of([lost]) == {}
+
+
 def test_one_node_alone_that_says_a_task_cannot_be_run_is_not_believed() -> None:
     lie = failed(0, FailureReason.IMAGE_NOT_FOUND)
     assert of(lie, running(1), running(2)) == PartStanding()
