@@ -146,7 +146,10 @@ def _tail(content: bytes, lines: int) -> bytes:
 
 
 def chosen(entry: JobEntry, text: str, version: int) -> ExecutionRecord:
-    """The execution of this id or beginning of an id; without one, that of the version which began last."""
+    """The execution of this id or beginning of an id; without one, that of the version which began last.
+
+    Of replicas it is none that ended otherwise than the others agree about, as long as there is another.
+    """
     if text:
         found = named_execution(entry.executions.values(), text)
         if found is None:
@@ -162,4 +165,5 @@ def chosen(entry: JobEntry, text: str, version: int) -> ExecutionRecord:
             f"Job {entry.job.id} has no execution yet.",
             hint=f"`tarpon job describe {entry.job.id}` shows what it waits for.",
         )
-    return max(begun or candidates, key=lambda each: (each.create_time, each.id))
+    believed = [each for each in begun if not each.owner or not each.state.is_terminal or each.has_counting_result]
+    return max(believed or begun or candidates, key=lambda each: (each.create_time, each.id))

@@ -4,15 +4,17 @@ import pytest
 from msgspec.structs import replace
 
 from orchestrator.api.logs import _Frames
-from orchestrator.jobs.task_output import STDERR, STDOUT, Begin, End, Piece, _kept
+from orchestrator.jobs.task_output import STDERR, STDOUT, Begin, End, Piece, _kept, chosen
 from orchestrator.rules.location import Location
-from orchestrator.rules.records import ExecutionRecord, VerifiedResult
-from shared.ids import ExecutionId
+from orchestrator.rules.records import ExecutionRecord, Failure, VerifiedResult
+from orchestrator.state.model import Model
+from shared.ids import ExecutionId, JobId
 from shared.jobs.capacity import Capacity
-from shared.jobs.states import ExecutionState
+from shared.jobs.states import ExecutionState, FailureReason
+from shared.protocol import subjects
 from shared.protocol.messages import ReadOutput, RunOutput
 from shared.protocol.rest import LogEnd, LogFrame, LogLine, LogPlace
-from tests.builders import new_execution
+from tests.builders import JOB, new_execution, new_job, new_job_record
 
 ID = ExecutionId("e-1")
 FROM_THE_BEGINNING = ReadOutput(execution_id=ID)
@@ -29,6 +31,25 @@ def record(output: RunOutput | None, *, result: VerifiedResult | None = None, de
         result=result,
         result_deleted=deleted,
     )
+
+
+class TestChosen:
+    def test_of_replicas_none_is_shown_that_others_agree_against(self) -> None:
+        model = Model(max_attempts=1)
+        model.apply(subjects.job_record(JobId(JOB)), new_job_record(JOB, first=new_job(JOB, namespace="default")), 1)
+        failure = Failure(reason=FailureReason.RESULT_DIFFERS)
+        for attempt, state in enumerate((ExecutionState.COMPLETED, ExecutionState.FAILED, ExecutionState.CANCELLED)):
+            replica = new_execution(
+                state,
+                attempt=attempt,
+                owner=f"of-{attempt}",
+                answer="a",
+                create_time=attempt + 1,
+                result=RESULT,
+                failure=failure if state is ExecutionState.FAILED else None,
+            )
+            model.apply(replica.key, replica, attempt + 2)
+        assert chosen(model.jobs[JobId(JOB)], "", 1).state is ExecutionState.COMPLETED
 
 
 class TestFrames:
