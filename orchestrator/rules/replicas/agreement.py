@@ -114,7 +114,8 @@ def _undecided_standing(
     backoff: AttemptBackoff,
 ) -> PartStanding:
     answered = [each for each in known if _answer(each) is not None]
-    votes = Counter(_answer(each) for each in answered)
+    # A leader that is too late may have placed two at one owner, who has one vote all the same.
+    votes = Counter(answer for _, answer in {(each.owner or each.id, _answer(each)) for each in answered})
     best, most = min(votes.items(), key=lambda each: (-each[1], str(each[0])), default=(None, 0))
     if most >= terms.quorum:
         group = [each for each in answered if _answer(each) == best]

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.rules.attempts import NO_BACKOFF, AttemptBackoff
 from orchestrator.rules.life_events import (
@@ -196,6 +197,13 @@ def test_what_is_outvoted_or_stopped_has_no_result_that_counts() -> None:
     assert (stopped.record.state, stopped.commands) == (S.CANCELLED, ())
     assert not any(each.has_counting_result for each in (outvoted, stopped.record))
     assert transition(own, Agreed("all agree"), now=5).record.has_counting_result
+
+
+def test_an_owner_has_one_vote_however_many_replicas_were_placed_there() -> None:
+    twice = [replace(answered(each, "lie"), owner="of-0") for each in range(2)]
+    assert of(*twice, running(2)).verdicts == ()
+    assert set(rulings(of(*twice, answered(2, "a"))).values()) == {Ruling.NO_AGREEMENT}
+    assert set(rulings(of(*twice, answered(2, "lie"))).values()) == {Ruling.AGREED}
 
 
 def test_a_false_answer_is_like_no_other() -> None:
