@@ -62,7 +62,9 @@ class ReplicaAnswers:
             return ""
         async with self._turn(told):
             manifest = await self._manifest(record, told)
-            found = "" if manifest is None else await asyncio.to_thread(_answer_told, manifest, told, what)
+            if manifest is None:  # it was there a moment ago, so that this says nothing about its node
+                raise StorageUnavailable(f"The manifest of execution {record.id} cannot be read.")
+            found = await asyncio.to_thread(_answer_told, manifest, told, what)
         if found:
             return found
         text = "The manifest of execution %s is not what its node reported, so that its answer is like no other."

@@ -169,7 +169,7 @@ def _has_agreed(record: ExecutionRecord) -> bool:
 
 
 def _is_split(record: ExecutionRecord) -> bool:
-    """Whether it was found that nobody can agree. Without an answer it is what a node says, which counts for nothing."""
+    """Whether it was found that nobody can agree. Without an answer only its node says so."""
     return bool(record.answer) and _reason(record) == FailureReason.NO_AGREEMENT
 
 

@@ -24,6 +24,8 @@ from orchestrator.dispatch.answers import (
 )
 from orchestrator.rules.location import Location
 from orchestrator.s3.locations import Locations
+from orchestrator.s3.verification import Absent
+from shared.errors import StorageUnavailable
 from shared.jobs.replicas.verification import PATHS, RESULT, STDOUT
 from shared.protocol.messages import OutputPublished
 from shared.protocol.published_facts import PublishedFacts
@@ -110,16 +112,16 @@ def test_a_path_is_told_as_it_may_be_printed(tmp_path: Path) -> None:
 
 
 class Stored(Locations):
-    """A bucket that has this for an object, whatever is asked for."""
+    """A bucket that gives this for an object, whatever is asked for."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes | Absent) -> None:
         super().__init__(None)
         self.content = content
 
     async def bucket_of(self, location: Location) -> Any:
         return self
 
-    async def read(self, key: str, *, most_bytes: int) -> bytes:
+    async def read(self, key: str, *, most_bytes: int) -> bytes | Absent:
         return self.content
 
 
@@ -146,6 +148,13 @@ async def test_no_more_large_manifests_are_read_at_once_than_are_fetched(
         for _ in range(8):
             group.create_task(looking.of(record, told, RESULT), name="answer")
     assert most == [LARGE_AT_ONCE]
+
+
+async def test_a_node_is_not_held_to_a_manifest_that_the_orchestrator_may_not_read(tmp_path: Path) -> None:
+    told = OutputPublished(**Made(tmp_path, FILES).told.told())
+    record = new_execution(location=Location(bucket="b", key="k.tar.gz", region="r"))
+    with pytest.raises(StorageUnavailable):
+        await ReplicaAnswers(Stored(Absent())).of(record, told, RESULT)
 
 
 def test_where_results_differ_is_not_looked_for_any_longer_than_somebody_waits(tmp_path: Path) -> None:
