@@ -25,7 +25,13 @@ from shared.jobs.replicas.verification import PATHS, STDOUT
 from shared.protocol.messages import OutputPublished
 from shared.protocol.objects import content_manifest_key
 from shared.protocol.published_facts import PublishedFacts
-from shared.protocol.results.content_manifest import MAX_MANIFEST_BYTES, MOST_ENTRIES, ContentDigest, ManifestEntry
+from shared.protocol.results.content_manifest import (
+    MAX_MANIFEST_BYTES,
+    MOST_ENTRIES,
+    ContentDigest,
+    ManifestEntry,
+    ManifestFile,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -124,19 +130,23 @@ def _answer_told(manifest: bytes, told: PublishedFacts, what: str) -> str:
 
 
 def _answer(manifest: bytes, told: PublishedFacts, what: str) -> str:
-    """Empty where the manifest is none, or not that of what was told."""
+    """Empty where the manifest is none, or not that of what was told: also by the numbers, to which readers hold it."""
     whole, part, is_compared = ContentDigest(), ContentDigest(), _compared(what)
+    entries = content_bytes = 0
     most = min(told.entries, MOST_ENTRIES)
     try:
-        for number, entry in enumerate(manifest_entries(io.BytesIO(manifest))):
-            if number >= most:  # a few bytes can be as many as anybody likes once they are decompressed
+        for entry in manifest_entries(io.BytesIO(manifest)):
+            entries += 1
+            if entries > most:  # a few bytes can be as many as anybody likes once they are decompressed
                 return ""
+            content_bytes += entry.size if isinstance(entry, ManifestFile) else 0
             whole.add(entry)
             if is_compared(entry):
                 part.add(entry)
     except Damaged:
         return ""
-    return part.hexdigest() if whole.hexdigest() == told.content_digest else ""
+    found = (entries, content_bytes, whole.hexdigest())
+    return part.hexdigest() if found == (told.entries, told.raw_bytes, told.content_digest) else ""
 
 
 def _differing(one: bytes, other: bytes, what: str, until: float = math.inf) -> list[str]:

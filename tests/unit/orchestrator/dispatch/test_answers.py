@@ -53,6 +53,7 @@ class Made:
                 size_bytes=1,
                 sha256="",
                 entries=written.entries,
+                raw_bytes=written.content_bytes,
                 content_digest=written.content_digest,
                 manifest_bytes=len(self.manifest),
                 manifest_sha256=hashlib.sha256(self.manifest).hexdigest(),
@@ -88,7 +89,14 @@ def test_a_node_that_told_another_digest_than_its_manifest_has_gives_no_answer(t
     assert not _answer(own.manifest, other.told, RESULT)
     assert not _answer(own.manifest[:-9], own.told, RESULT)
     assert not _answer(b"nonsense", own.told, RESULT)
-    assert not _answer(own.manifest, replace(own.told, entries=own.told.entries - 1), RESULT)
+
+
+@pytest.mark.parametrize("name", ["entries", "raw_bytes"])
+@pytest.mark.parametrize("more", [-1, 1, 10**15])
+def test_a_node_that_told_other_numbers_gives_no_answer(tmp_path: Path, name: str, more: int) -> None:
+    """Nobody could fetch a result of which it says that it needs more room than there is."""
+    own = Made(tmp_path, FILES)
+    assert not _answer(own.manifest, replace(own.told, **{name: getattr(own.told, name) + more}), RESULT)
 
 
 @pytest.mark.parametrize(
