@@ -40,8 +40,10 @@ PUBLISHES_PLAIN = "publishes-plain"
 """The ability to publish an object for each file, where the job says `Encoding: plain`."""
 
 RUNS_REPRODUCIBLY = "runs-reproducibly"
-WRITES_LOCAL_PATHS = "writes-local-paths"
 """The ability to give a task the same surroundings as on any other node, where the job says `Reproducible: true`."""
+
+WRITES_LOCAL_PATHS = "writes-local-paths"
+"""The ability to have a task write to folders of the node, where the job says so."""
 
 SENDS_MANIFESTS = "sends-manifests"
 """The ability to tell of each result the digest of its content, and to send the manifest of that beside an archive."""
