@@ -75,12 +75,19 @@ class Judgements:
                 self._wanted.set()
 
     async def _judge(self) -> None:
-        """First what is agreed about, which results wait for; to tell where others differ may take its time."""
+        """To tell where results differ may take its time, in which what is agreed about meanwhile does not wait."""
+        others = await self._accept_all()
+        for begin in range(0, len(others), COMPARED_AT_ONCE):
+            some = others[begin : begin + COMPARED_AT_ONCE]
+            await pipelined(some, self._turn_down, at_once=COMPARED_AT_ONCE)
+            await self._accept_all()
+
+    async def _accept_all(self) -> list[ReplicaVerdict]:
+        """What is agreed about; the other verdicts that there are."""
         verdicts = [each for job in self._model.backlog.judged for each in self._model.jobs[job].progress.verdicts]
         agreed = [each for each in verdicts if each.ruling is Ruling.AGREED]
         await pipelined(agreed, self._accept, at_once=AT_ONCE)
-        others = [each for each in verdicts if each.ruling is not Ruling.AGREED]
-        await pipelined(others, self._turn_down, at_once=COMPARED_AT_ONCE)
+        return [each for each in verdicts if each.ruling is not Ruling.AGREED]
 
     async def _accept(self, verdict: ReplicaVerdict) -> None:
         entry = self._model.jobs.get(verdict.record.job_id)

@@ -40,16 +40,17 @@ class Leader:
             self.store.model, self.store, steps, answers, measures=Measures(), on_verified=self.counted.append
         )
 
-    async def submit(self, *answers: str) -> None:
+    async def submit(self, *answers: str, job_id: JobId = JOB) -> None:
         agree = Verification(replicas=len(answers), quorum=len(answers) // 2 + 1, of="result")
-        job = new_job(JOB, namespace="default", verification=agree)
-        await self.store.create(f"job.{JOB}", new_job_record(JOB, first=job))
+        job = new_job(job_id, namespace="default", verification=agree)
+        await self.store.create(f"job.{job_id}", new_job_record(job_id, first=job))
         for attempt, answer in enumerate(answers):
             node = NodeRecord(info=NodeInfo(node_id=NodeId(f"n-{attempt}"), version="1"))
-            await self.store.create(node.key, node)
+            if node.info.node_id not in self.store.model.nodes:
+                await self.store.create(node.key, node)
             replica = new_execution(
                 S.PUBLISHING,
-                of=JOB,
+                of=job_id,
                 attempt=attempt,
                 on=f"n-{attempt}",
                 answer=answer,
@@ -97,6 +98,25 @@ async def test_replicas_that_cannot_agree_all_fail_and_nothing_is_noted(bus: Bus
     assert (
         "2 of 3 replicas have to agree, and cannot any more: node n-0 gave a, and node n-1 gave b" in progress.message
     )
+
+
+async def test_what_is_agreed_about_does_not_wait_until_it_is_told_where_others_differ(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader, other, asked, seen = Leader(bus), JobId("j-2"), list[object](), list[bool]()
+    await leader.submit(*"abcdefghi")
+
+    async def where(*which: object) -> str:
+        asked.append(which)
+        if len(asked) == 1:
+            await leader.submit("a", "a", job_id=other)
+        seen.append(other in leader.store.model.jobs and leader.store.model.jobs[other].progress.state.is_terminal)
+        return ""
+
+    monkeypatch.setattr(Judgements, "_where", where)
+    await leader.judge()
+    assert seen[-1]
+    assert leader.store.model.jobs[other].progress.state is JobState.COMPLETED
 
 
 @pytest.mark.parametrize("writes", range(4))
