@@ -35,7 +35,12 @@ def recorded(model: Model, record: ExecutionRecord, result: VerifiedResult, told
         told = "The provenance of execution %s does not count: %s"
         _log.warning(told, record.id, why, extra=about_execution(record))
         return None
-    return RecordedProvenance(size_bytes=len(envelope), sha256=hashlib.sha256(envelope).hexdigest(), key=key)
+    return RecordedProvenance(
+        size_bytes=len(envelope),
+        sha256=hashlib.sha256(envelope).hexdigest(),
+        key=key,
+        specification=specification_digest(model.jobs[record.job_id].specs[record.job_version]),
+    )
 
 
 def _key_of(model: Model, record: ExecutionRecord) -> str:

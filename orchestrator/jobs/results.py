@@ -10,7 +10,7 @@ from operator import attrgetter
 from orchestrator.audit.events import ActorKind, AuditEvent
 from orchestrator.jobs.execution_names import named_execution
 from orchestrator.jobs.versions import version_of
-from orchestrator.rules.records import ExecutionRecord, VerifiedResult, about_execution
+from orchestrator.rules.records import ExecutionRecord, RecordedProvenance, VerifiedResult, about_execution
 from orchestrator.s3 import saved_names
 from orchestrator.s3.locations import Locations
 from orchestrator.s3.signed_events import place, signed_for_reader
@@ -18,6 +18,7 @@ from orchestrator.state.model import JobEntry
 from orchestrator.storage.wall_clock import instant
 from shared.errors import NoResults, NotFound, StorageUnavailable
 from shared.jobs.publisher_params import GZIP, PLAIN
+from shared.jobs.spec import Job
 from shared.jobs.states import ExecutionState
 from shared.protocol import rest
 from shared.protocol.objects import content_manifest_key, index_key, is_plain, provenance_key
@@ -195,12 +196,19 @@ async def _item(entry: JobEntry, record: ExecutionRecord, locations: Locations) 
             provenance_sha256=signed.sha256 if signed is not None else "",
             provenance_key=signed.key if signed is not None else "",
             node_id=record.node_id,
-            spec_digest=specification_digest(spec) if signed is not None and spec is not None else "",
+            spec_digest=_specification(signed, spec),
             stand_ins=_stand_ins(entry, record),
             exit_code=record.output.exit_code if record.output else 0,
             encoding=PLAIN if is_plain(key) else GZIP,
         ),
     )
+
+
+def _specification(signed: RecordedProvenance | None, spec: Job | None) -> str:
+    """The digest of that which was signed."""
+    if signed is None:
+        return ""
+    return signed.specification or (specification_digest(spec) if spec is not None else "")
 
 
 def _objects(key: str, result: VerifiedResult) -> Iterator[tuple[str, str, str]]:

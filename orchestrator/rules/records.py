@@ -246,12 +246,16 @@ class JobRecord(KeyedRecord, frozen=True, kw_only=True):
         return subjects.job_record(self.id)
 
 
-class RecordedProvenance(msgspec.Struct, frozen=True, kw_only=True):
-    """What lies beside a result, signed by its node with this public key, which counted when it was reported."""
+class RecordedProvenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What lies beside a result, signed by its node with this public key, which counted when it was reported.
+
+    It is of the `specification` with this digest, which may be lost since: that of a rebuilt job is another one.
+    """
 
     size_bytes: int
     sha256: str
     key: str
+    specification: str = ""
 
 
 class VerifiedResult(PublishedFacts, frozen=True, kw_only=True):

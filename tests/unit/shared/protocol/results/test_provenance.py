@@ -19,6 +19,7 @@ from compute.journal.entry import Happening, Phase, new_entry
 from compute.upload.delivery import Trouble
 from compute.upload.provenance import NodeSigner
 from orchestrator.dispatch.provenance import recorded
+from orchestrator.jobs.results import _specification
 from orchestrator.rules.records import BindingRecord, SpecRecord, VerifiedResult
 from orchestrator.state.model import Model
 from shared.data.nkey import raw_public_key
@@ -266,6 +267,13 @@ def test_what_is_reported_of_a_job_that_was_removed_meanwhile_does_not_count() -
     known = Model(max_attempts=1)
     known.apply(subjects.binding_record(NodeId(NODE)), BindingRecord(public_key=key_of(SEED)), 1)
     assert recorded(known, RECORD, RESULT, envelope()) is None
+
+
+def test_it_is_remembered_of_which_specification_it_is() -> None:
+    """That of a job which was rebuilt from its results is lost."""
+    found = recorded(model(), RECORD, RESULT, envelope())
+    assert found is not None
+    assert _specification(found, new_job("lost", namespace="default")) == specification_digest(SPEC)
 
 
 def test_nothing_is_signed_where_nobody_asks_for_it() -> None:
