@@ -12,8 +12,12 @@ T = TypeVar("T")
 
 
 def begun(call: Callable[[], T], *, name: str) -> "Future[T]":
-    """It is being called; no other thread waits for that one, also not at the end of the process."""
+    """It is being called; no other thread waits for that one, also not at the end of the process.
+
+    What it answers is kept where nobody awaits it any more.
+    """
     future: Future[T] = Future()
+    future.set_running_or_notify_cancel()
 
     def act() -> None:
         try:

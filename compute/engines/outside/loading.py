@@ -5,6 +5,7 @@ One that cannot be is told, and the node goes without it; the others do not suff
 
 import asyncio
 import logging
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
@@ -126,9 +127,13 @@ def _check_name(name: str, count: int, number: int) -> None:
 
 
 async def _opened(point: EntryPoint, host: EngineHost, opened: AsyncExitStack) -> Engine:
-    """Raises EngineNotLoaded, EngineProtocolUnknown."""
-    name, plugin = point.name.lower(), await _plugin(point)
-    context, engine = await _asked(name, partial(_open, name, plugin, host))
+    """Raises EngineNotLoaded, EngineProtocolUnknown. One that is opened too late is closed at once."""
+    name, plugin, given_up = point.name.lower(), await _plugin(point), threading.Event()
+    try:
+        context, engine = await _asked(name, partial(_open, name, plugin, host, given_up))
+    except BaseException:
+        given_up.set()
+        raise
     opened.push_async_callback(_close, name, context)
     return engine
 
@@ -154,13 +159,18 @@ async def _asked(name: str, call: Callable[[], T]) -> T:
         raise EngineNotLoaded(name, in_words(error)) from error
 
 
-def _open(name: str, plugin: EnginePlugin, host: EngineHost) -> tuple[AbstractContextManager[Engine], Engine]:
+def _open(
+    name: str, plugin: EnginePlugin, host: EngineHost, given_up: threading.Event
+) -> tuple[AbstractContextManager[Engine], Engine]:
     for folder in (host.folder.parent, host.folder):
         private_file.make_folder(folder)
     context = plugin.open(host)
     opened = context.__enter__()
     try:
-        return context, GuardedEngine(name, opened)
+        engine = GuardedEngine(name, opened)
+        if given_up.is_set():
+            raise TimeoutError
+        return context, engine
     except BaseException:
         context.__exit__(None, None, None)
         raise

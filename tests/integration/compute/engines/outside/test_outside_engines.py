@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,22 @@ async def test_one_that_is_no_engine_is_closed_again(packages: Path, tmp_path: P
         assert not found.engines
     (name,) = [each.stem for each in packages.glob("*.py")]
     assert __import__(name).closed == ["odd"]
+
+
+async def test_one_that_is_opened_too_late_is_closed_again(
+    packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "OPEN_SECONDS", 0.5)
+    go_on = "    import threading; global go_on; go_on = threading.Event(); go_on.wait(600); engine = "
+    provide(packages, NOTHING.replace("    engine = ", go_on), "late")
+    async with opened_engines(tmp_path, settings={}, disabled=()) as found:
+        assert not found.engines
+        (name,) = [each.stem for each in packages.glob("*.py")]
+        module = __import__(name)
+        (thread,) = [each for each in threading.enumerate() if each.name == "open late"]
+        module.go_on.set()
+        await asyncio.to_thread(thread.join, 10)
+        assert module.closed == ["late"]
 
 
 class Odd:
