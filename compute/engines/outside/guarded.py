@@ -19,7 +19,7 @@ from shared.ids import ExecutionId
 from shared.jobs.engine_params import EngineParams
 from shared.jobs.spec import Task
 from shared.jobs.states import FailureReason
-from shared.protocol.nodes.engine_parameters import MAX_PARAMETERS, told_of
+from shared.protocol.nodes.engine_parameters import MAX_PARAMETERS, is_name, told_of
 from shared.runtime.aio import cancelled_within
 
 STOP_SECONDS = 30.0
@@ -118,8 +118,11 @@ def _parameters(engine: Engine) -> type[EngineParams]:
     declared: Any = engine.parameters
     if not (isinstance(declared, type) and issubclass(declared, EngineParams)):
         raise EngineMisbehaved("parameters is no EngineParams")
-    if (count := len(told_of(declared))) > MAX_PARAMETERS:
-        raise EngineMisbehaved(f"it has {count} parameters, and {MAX_PARAMETERS} are possible")
+    names = [each.name for each in told_of(declared)]
+    if len(names) > MAX_PARAMETERS:
+        raise EngineMisbehaved(f"it has {len(names)} parameters, and {MAX_PARAMETERS} are possible")
+    if wrong := next((each for each in names if not is_name(each)), ""):
+        raise EngineMisbehaved(f"the parameter {wrong[:80]!r} has a name that cannot be told to the orchestrator")
 
     def problems(params: EngineParams) -> Iterator[str]:
         try:

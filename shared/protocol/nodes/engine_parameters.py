@@ -17,6 +17,11 @@ MAX_PARAMETERS = 64
 MAX_ENGINES = 16
 """From outside, on one node."""
 MAX_NAME = 64
+MOST_TOLD = 16
+"""Different lists of parameters that are looked at of one engine; releases of its package are fewer."""
+
+_NEVER_IN_NAMES = "\"\\"
+"""Of what is printable, msgspec takes these in no name of a field."""
 
 ANYTHING = "anything"
 _KINDS: dict[str, Any] = {
@@ -53,6 +58,11 @@ def told_of(kind: type[EngineParams]) -> tuple[ToldParameter, ...]:
     )
 
 
+def is_name(name: str) -> bool:
+    """Whether a parameter can be called so; a node may tell any name."""
+    return 0 < len(name) <= MAX_NAME and name.isprintable() and not {*name} & {*_NEVER_IN_NAMES}
+
+
 def _word_for(declared: Any) -> str:
     plain = get_args(declared)[0] if get_origin(declared) is Annotated else declared
     return next((word for word, kind in _KINDS.items() if kind == plain), ANYTHING)
@@ -61,10 +71,14 @@ def _word_for(declared: Any) -> str:
 def told_problems(engine: SpecConfig, told: Iterable[tuple[ToldParameter, ...]]) -> tuple[str, ...]:
     """What is wrong with the parameters by what nodes tell; nothing where one of them would take them as they are.
 
-    Each sentence begins with the path below the task.
+    Each sentence begins with the path below the task. Where nodes tell more than MOST_TOLD different things, none is
+    believed.
     """
     found: tuple[str, ...] = ()
-    for parameters in dict.fromkeys(told):
+    different = dict.fromkeys(told)
+    if len(different) > MOST_TOLD:
+        return ()
+    for parameters in different:
         problems = tuple(_problems(engine, _kind(parameters)))
         if not problems:
             return ()
@@ -79,8 +93,8 @@ def _problems(engine: SpecConfig, kind: type[EngineParams]) -> Iterator[str]:
 
 @lru_cache(maxsize=64)
 def _kind(told: tuple[ToldParameter, ...]) -> type[EngineParams]:
-    """Of two with the same name the first one counts."""
-    names = {each.name.lower(): each for each in reversed(told)}
+    """Of two with the same name the first one counts. One by whose name no parameter can be called is left out."""
+    names = {each.name.lower(): each for each in reversed(told) if is_name(each.name)}
     fields: list[Any] = []
     renamed: dict[str, str] = {}
     for number, each in enumerate(names.values()):

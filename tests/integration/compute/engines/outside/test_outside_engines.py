@@ -233,3 +233,14 @@ def test_a_check_of_its_parameters_that_fails_is_a_problem_of_the_job() -> None:
     with pytest.raises(InvalidJob) as caught:
         read_params({"Image": "x"}, GuardedEngine("odd", engine).parameters)
     assert caught.value.problems == ("Engine.Params cannot be checked by the engine: ValueError: x",)
+
+
+@pytest.mark.parametrize("name", ["a" * 65, "a\x9bb", "b\u202ea"])
+def test_a_parameter_that_cannot_be_told_is_told_when_the_engine_is_opened(name: str) -> None:
+    class Params(EngineParams, frozen=True, kw_only=True, rename={"image": name}):
+        image: str = ""
+
+    engine: Engine = Odd(lambda: "")
+    engine.parameters = Params  # type: ignore[misc]
+    with pytest.raises(EngineMisbehaved, match="has a name that cannot be told"):
+        GuardedEngine("odd", engine)

@@ -10,6 +10,7 @@ from shared.jobs.spec import SpecConfig
 from shared.protocol.nodes.engine_parameters import (
     MAX_ENGINES,
     MAX_PARAMETERS,
+    MOST_TOLD,
     ToldEngines,
     ToldParameter,
     told_of,
@@ -77,6 +78,19 @@ def test_a_job_is_taken_if_one_of_the_nodes_would_take_it_and_where_none_tells_a
 
 def test_a_kind_that_a_later_version_has_is_anything() -> None:
     assert told_problems(engine(a=[1]), [(ToldParameter(name="A", kind="matrix"),)]) == ()
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb", "\x1b[31m", "\x9b2J", "\u202eb"])
+def test_a_name_by_which_no_parameter_can_be_called_is_left_out(name: str) -> None:
+    told = (ToldParameter(name=name, required=True), ToldParameter(name="Image", required=True))
+    assert told_problems(engine(Image="a"), [told]) == ()
+    assert told_problems(engine(), [told]) == ("Engine.Params.Image is missing",)
+
+
+def test_nodes_that_tell_too_many_different_things_are_not_believed() -> None:
+    told = [(ToldParameter(name=f"P{number}", required=True),) for number in range(MOST_TOLD + 1)]
+    assert told_problems(engine(), told[:-1]) == ("Engine.Params.P0 is missing",)
+    assert told_problems(engine(), told) == ()
 
 
 @pytest.mark.parametrize(
