@@ -51,6 +51,19 @@ class AllowedPaths:
         what, how = ("write to", f"{KEY}, with :rw at its end") if to_write else ("read", KEY)
         return f"The operator of this node does not allow tasks to {what} {shown(path)} ({how})."
 
+    @contextmanager
+    def mountable(self, path: str, *, to_write: bool = False) -> Iterator[FoundPath]:
+        """The same of what is mounted by its name, where no task can put something else under that name meanwhile."""
+        with self.found(path, to_write=to_write) as found:
+            for folder in Path(found.real).parents:
+                if self._allows_real(str(folder), self._writable):
+                    raise InputFailed(
+                        FailureReason.INPUT_NOT_ALLOWED,
+                        f"Tasks may write to {shown(str(folder))} of this node, and put something else at"
+                        f" {shown(path)} before it is mounted: name that folder as the input.",
+                    )
+            yield found
+
     def _for(self, *, to_write: bool) -> tuple[PathPattern, ...]:
         return self._writable if to_write else self._patterns
 

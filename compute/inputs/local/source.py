@@ -33,7 +33,7 @@ class LocalInputs:
 
     def _mountable(self, path: str, *, to_write: bool) -> Path:
         """The engine is given a name, not what is there now: who can exchange it meanwhile decides what is mounted."""
-        with self._allowed.found(path, to_write=to_write) as found:
+        with self._allowed.mountable(path, to_write=to_write) as found:
             return Path(found.real)
 
     def _copy(self, path: str, place: InputPlace, limit_bytes: int, is_unwanted: IsUnwanted) -> None:

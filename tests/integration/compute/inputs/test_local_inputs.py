@@ -64,6 +64,20 @@ class TestAllowed:
         assert failed.value.reason is R.INPUT_NOT_ALLOWED
         assert "does not allow tasks to write to" in failed.value.detail
 
+    def test_nothing_is_mounted_that_tasks_could_exchange_against_a_link(self, data: Path) -> None:
+        for entries in ([f"{data}/**:rw"], [f"{data}/**", f"{data}:rw"]):
+            allowed = AllowedPaths(entries)
+            with allowed.mountable(str(data), to_write=True) as found:
+                assert found.real == str(data)
+            for path in (data / "deep", data / "deep" / "a.txt"):
+                with pytest.raises(InputFailed) as failed, allowed.mountable(str(path)):
+                    pass
+                assert failed.value.reason is R.INPUT_NOT_ALLOWED
+                assert "before it is mounted: name that folder as the input" in failed.value.detail
+                assert real(allowed, path) == str(path)
+        with AllowedPaths([f"{data}/*:rw"]).mountable(str(data / "deep"), to_write=True) as found:
+            assert found.real == str(data / "deep")
+
     @pytest.mark.parametrize("path", ["/", "/etc", "{data}2", "{data}/../secret", "{data}/deep/../../secret/key", ""])
     def test_nothing_else_is_allowed_however_it_is_written(self, allowed: AllowedPaths, data: Path, path: str) -> None:
         assert refusal(allowed, path.format(data=data)) is R.INPUT_NOT_ALLOWED
