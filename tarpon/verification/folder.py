@@ -1,5 +1,6 @@
 """Verifying a folder into which a result was fetched: that the result is what its node signed, and the folder is it."""
 
+import shlex
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -37,9 +38,10 @@ async def verify_folder(
     if compared.equal:
         return found
     (result,), (compared_result,) = found.results, compared.results
+    named = folder if folder.is_absolute() else f"./{folder}"
     told = (
         f"{folder} differs from it in {compared_result.differing:,} of {compared_result.paths:,} paths, first in"
-        f" {compared_result.differences[0].path}: `tarpon job compare {execution} {folder}` shows all."
+        f" {compared_result.differences[0].path}: `tarpon job compare {execution} {shlex.quote(str(named))}` shows all."
     )
     problem = VerificationProblem(code=ResultProblem.FOLDER_DIFFERS.value, message=told)
     return ResultsVerification(verified=False, results=(replace(result, problems=(*result.problems, problem)),))
