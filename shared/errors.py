@@ -113,11 +113,16 @@ class JobNotFound(NotFound):
     """`near` are names that may have been meant."""
 
     def __init__(self, job: str, near: Sequence[str] = ()) -> None:
-        super().__init__(
-            f"There is no job {job[:80]!r}.",
-            hint=f"{did_you_mean(near)}`tarpon job list` shows the jobs. Some time after its end a job is forgotten;"
-            " how long, say Orchestrator.JobRetention.MaxAge and .MaxJobs.",
+        hint = (
+            "`tarpon job list` shows the jobs. Some time after its end a job is forgotten;"
+            " how long, say Orchestrator.JobRetention.MaxAge and .MaxJobs."
         )
+        if job.startswith("e-"):
+            hint = (
+                "An id of an execution begins so: name its job, or where executions can be named too its whole id,"
+                " which `tarpon job executions JOB --output json` has."
+            )
+        super().__init__(f"There is no job {job[:80]!r}.", hint=f"{did_you_mean(near)}{hint}")
         self.near = tuple(near)
 
 

@@ -96,6 +96,8 @@ def test_two_executions_of_one_job_are_compared_by_their_ids(running: Stack, fir
     assert "are the same" in running.cli("job", "compare", one, other).stdout
     refused = running.cli("job", "compare", one, other[:-1] + ("0" if other[-1] != "0" else "1"), check=False)
     assert "There is no execution" in refused.stderr
+    refused = running.cli("job", "compare", one, other[:10], check=False)
+    assert "An id of an execution begins so" in refused.stderr
 
 
 def test_a_folder_is_compared_with_what_was_published(running: Stack, tmp_path: Path, first: str) -> None:
