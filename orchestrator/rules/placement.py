@@ -8,7 +8,7 @@ from itertools import islice
 import msgspec
 
 from orchestrator.rules.fleet import Candidate, Fleet, Lane, Shape, shape_of
-from orchestrator.rules.shortfalls import REFUSED, for_good, no_node_serves
+from orchestrator.rules.shortfalls import OWNERLESS, REFUSED, for_good, no_node_serves
 from shared.ids import JobId, NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.constraints import PREFERENCE_PREFIX, fulfils
@@ -112,6 +112,8 @@ def plan(
         count = min(room, each.most, len(each.missing))
         if each.targets:
             charge(each, _place_on_targets(each, lane, fleet, result, count))
+        elif not lane.suitable and OWNERLESS in lane.reasons.values():
+            result.waiting[each.job_id] = too_few_owners(each.replicas, 0)
         elif not lane.suitable:
             result.impossible[each.job_id] = impossible(each, lane.reasons, are_others=bool(fleet.nodes))
         elif each.replicas > 1:

@@ -28,6 +28,7 @@ from shared.protocol.messages import (
 MAX_LABEL = 100
 """So much of a label is told."""
 REFUSED = "refused this job"
+OWNERLESS = "has no owner, and each replica runs at another one: `tarpon node token create --owner NAME`"
 _FOR_ABILITY = {
     COPIES_HARD_LINKS: "copy hard links",
     PUBLISHES_PLAIN: "publish plain objects",
@@ -70,8 +71,6 @@ def for_good(shape: Shape, resources: Capacity, candidate: Candidate) -> Iterato
     """
     info, publisher = candidate.info, shape.publisher.lower()
     yield from _not_allowed(shape.namespace, candidate)
-    if shape.replicas > 1:
-        yield from _owned_by_nobody(candidate)
     if not info.protocol_min <= PROTOCOL <= info.protocol_max:
         spoken = f"speaks protocol {info.protocol_min} to {info.protocol_max}, this orchestrator {PROTOCOL}"
         yield Shortfall(Standing.OTHER_PROTOCOL, spoken)
@@ -98,6 +97,8 @@ def for_good(shape: Shape, resources: Capacity, candidate: Candidate) -> Iterato
             f"{_amount(name, info.capacity)} {name} in all, {_amount(name, resources)} asked for" for name in lacking
         )
         yield Shortfall(Standing.TOO_SMALL, f"has too little {' and '.join(lacking)} for this job at all: {there}")
+    if shape.replicas > 1 and not candidate.owner:
+        yield Shortfall(Standing.NO_OWNER, OWNERLESS)
 
 
 def _not_allowed(namespace: str, candidate: Candidate) -> Iterator[Shortfall]:
@@ -107,12 +108,6 @@ def _not_allowed(namespace: str, candidate: Candidate) -> Iterator[Shortfall]:
     if candidate.unapproved:
         told = f"has not been approved by an operator: `tarpon node approve {candidate.info.node_id}`"
         yield Shortfall(Standing.UNAPPROVED, told)
-
-
-def _owned_by_nobody(candidate: Candidate) -> Iterator[Shortfall]:
-    if not candidate.owner:
-        told = "has no owner, and each replica runs at another one: `tarpon node token create --owner NAME`"
-        yield Shortfall(Standing.NO_OWNER, told)
 
 
 def at_present(shape: Shape, resources: Capacity, candidate: Candidate, attendance: Attendance) -> Iterator[Shortfall]:

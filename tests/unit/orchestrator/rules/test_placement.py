@@ -684,6 +684,14 @@ class TestReplicas:
         assert "nodes of 3 owners" in found.waiting[self.of().job_id]
         assert "belong to 2 owners" in found.waiting[self.of().job_id]
 
+    def test_a_job_waits_for_owners_also_where_no_node_has_one(self) -> None:
+        job = self.of()
+        found = plan([job], [self.at("n-1", ""), self.at("n-2", "")], limit=NO_LIMIT)
+        assert "belong to 0 owners" in found.waiting[job.job_id]
+        assert not found.impossible
+        found = plan([job], [candidate("n-1"), candidate("n-2")], limit=NO_LIMIT)
+        assert "cannot send manifests" in found.impossible[job.job_id]
+
     def test_one_that_waits_for_its_owner_holds_up_no_other_job(self) -> None:
         nodes = [self.at("n-a", "a"), self.at("n-b", "b"), self.at("n-c", "c", free=0.0)]
         other = replace(self.of(2), job_id=JobId("j-2"))
