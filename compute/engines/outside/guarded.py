@@ -27,6 +27,9 @@ STOP_SECONDS = 30.0
 LEFT_OVER_SECONDS = 60.0
 MAX_WORD = 40
 MAX_SENTENCE = 300
+MAX_DETAIL = 4096
+MAX_EXIT_CODE = (1 << 31) - 1
+"""What is more fits into no record of an execution."""
 
 _log = logging.getLogger(__name__)
 
@@ -97,10 +100,10 @@ def _is_being_cancelled() -> bool:
 
 def _checked_end(end: object) -> RunEnd:
     match end:
-        case Exited(exit_code=int()):
+        case Exited(exit_code=int() as code) if abs(code) <= MAX_EXIT_CODE:
             return end
-        case Broken(reason=FailureReason(), detail=str()):
-            return end
+        case Broken(reason=FailureReason() as reason, detail=str() as detail):
+            return Broken(reason, detail[:MAX_DETAIL])
         case _:
             raise EngineMisbehaved(
                 f"its answer is {type(end).__name__}, and not Exited or Broken with what belongs there"

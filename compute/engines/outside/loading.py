@@ -168,12 +168,16 @@ def _open(
     opened = context.__enter__()
     try:
         engine = GuardedEngine(name, opened)
-        if given_up.is_set():
-            raise TimeoutError
-        return context, engine
+        _check_wanted(given_up)
     except BaseException:
         context.__exit__(None, None, None)
         raise
+    return context, engine
+
+
+def _check_wanted(given_up: threading.Event) -> None:
+    if given_up.is_set():
+        raise TimeoutError
 
 
 async def _close(name: str, context: AbstractContextManager[Engine]) -> None:

@@ -20,7 +20,7 @@ MAX_NAME = 64
 MOST_TOLD = 16
 """Different lists of parameters that are looked at of one engine; releases of its package are fewer."""
 
-_NEVER_IN_NAMES = "\"\\"
+_NEVER_IN_NAMES = '"\\'
 """Of what is printable, msgspec takes these in no name of a field."""
 
 ANYTHING = "anything"

@@ -180,16 +180,24 @@ async def test_what_an_engine_may_answer_is_passed_on(tmp_path: Path, end: RunEn
     [
         lambda: None,
         lambda: Exited("0"),  # type: ignore[arg-type]
+        lambda: Exited(1 << 70),
         raising(SystemExit(1)),
         raising(KeyboardInterrupt()),
         raising(ValueError("odd")),
         raising(asyncio.CancelledError()),
     ],
-    ids=["none", "no number", "exit", "interrupt", "error", "cancelled"],
+    ids=["none", "no number", "large number", "exit", "interrupt", "error", "cancelled"],
 )
 async def test_what_it_may_not_do_is_an_error_of_the_one_execution(tmp_path: Path, act: Callable[[], Any]) -> None:
     with pytest.raises(EngineMisbehaved):
         await GuardedEngine("odd", Odd(act)).run(some_run(tmp_path))
+
+
+async def test_what_it_tells_of_a_failure_has_bounds(tmp_path: Path) -> None:
+    end = await GuardedEngine("odd", Odd(lambda: Broken(FailureReason.NODE_ERROR, "x" * 10_000_000))).run(
+        some_run(tmp_path)
+    )
+    assert end == Broken(FailureReason.NODE_ERROR, "x" * guarded.MAX_DETAIL)
 
 
 async def test_one_that_does_not_stop_is_left_to_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
