@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from shared.errors import Damaged, DigestMismatch, DownloadFailed, NotFound, Refused
+from shared.errors import Damaged, DigestMismatch, DownloadFailed, Forbidden, NodeNotFound, TarponError, code_of
 from shared.extraction.content_check import ContentCheck
 from shared.extraction.gunzip import Gunzip
 from shared.extraction.tar_reader import Member, MemberKind, TarReader
@@ -35,6 +35,7 @@ from tarpon.verification.envelope_check import envelope_problems
 from tarpon.verification.views import ResultProblem, ResultsVerification, ResultVerification, VerificationProblem
 
 IN_MEMORY_BYTES = 4 << 20
+_NOT_SHOWN = frozenset({NodeNotFound.code, Forbidden.code})
 
 
 async def verify_results(
@@ -61,7 +62,9 @@ async def _keys_of(client: OrchestratorCalls, node: str) -> Sequence[NodeKeyView
     """None of a node that was deleted, and where the caller may not see nodes."""
     try:
         found = await client.node(node)
-    except (NotFound, Refused):
+    except TarponError as error:
+        if code_of(error) not in _NOT_SHOWN:
+            raise
         return ()
     return found.keys if found.info.node_id == node else ()
 

@@ -1,0 +1,30 @@
+"""Keys of nodes, as a verification asks for them: it goes on without those that are not to be had."""
+
+from typing import Any
+
+import pytest
+
+from shared.errors import RemoteError
+from tarpon.verification.verify import _keys_of
+
+
+class Answering:
+    """An orchestrator that answers with an error."""
+
+    def __init__(self, code: str, status: int) -> None:
+        self._error = RemoteError(code, "No.", status=status)
+
+    async def node(self, node: str) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize(("code", "status"), [("NodeNotFound", 404), ("Forbidden", 403)])
+async def test_a_deleted_node_and_one_that_may_not_be_seen_has_none(code: str, status: int) -> None:
+    client: Any = Answering(code, status)
+    assert await _keys_of(client, "n-1") == ()
+
+
+async def test_that_nobody_could_be_asked_is_told() -> None:
+    client: Any = Answering("Unavailable", 503)
+    with pytest.raises(RemoteError):
+        await _keys_of(client, "n-1")
