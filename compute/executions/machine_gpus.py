@@ -94,7 +94,13 @@ def _told(command: tuple[str, ...], variables: Mapping[str, str]) -> str:
     """Raises ToolFailed."""
     try:
         tool = subprocess.Popen(
-            command, env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
         )
     except OSError as error:
         raise ToolFailed(f"it cannot be run: {error.strerror}") from error

@@ -70,6 +70,7 @@ def test_a_tool_that_finds_nothing_leaves_it_to_the_next(tmp_path: Path) -> None
     [
         ("echo 'Failed to initialize NVML: Driver/library version mismatch'; exit 18", "version mismatch"),
         ("exit 9", "it ended with 9"),
+        ("printf 'no \\377 text'", "is not understood"),
         ("exec sleep 600", "it does not end within 0.2 s"),
     ],
 )
