@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from shared.errors import Damaged, DigestMismatch, DownloadFailed, Forbidden, NodeNotFound, TarponError, code_of
+from shared.errors import Damaged, DigestMismatch, DownloadFailed, TarponError, code_of
 from shared.extraction.content_check import ContentCheck
 from shared.extraction.gunzip import Gunzip
 from shared.extraction.tar_reader import Member, MemberKind, TarReader
@@ -35,7 +35,8 @@ from tarpon.verification.envelope_check import envelope_problems
 from tarpon.verification.views import ResultProblem, ResultsVerification, ResultVerification, VerificationProblem
 
 IN_MEMORY_BYTES = 4 << 20
-_NOT_SHOWN = frozenset({NodeNotFound.code, Forbidden.code})
+_NOT_SHOWN = frozenset({"NodeNotFound", "Forbidden"})
+"""Codes of the orchestrator: such errors come as RemoteError."""
 
 
 async def verify_results(
