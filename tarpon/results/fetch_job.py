@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -154,23 +155,8 @@ async def get_results(
             for params in results
         ]
         several = merge and len(results) > 1
-
-        async def stand_in(of: Source, execution: str) -> Source:
-            found = await client.results(
-                job, namespace=namespace, job_version=of.params.job_version, execution_id=execution
-            )
-            params = only([each.params for each in found], job)
-            return structs.replace(of, params=params, renew=renewer(client, job, params, namespace=namespace))
-
-        getting = _Getting(
-            job,
-            view,
-            folder,
-            sources,
-            None if execution_id else stand_in,
-            merge=several,
-            is_named=output_dir is not None,
-        )
+        stand_in = None if execution_id else partial(_stand_in, client, job, namespace)
+        getting = _Getting(job, view, folder, sources, stand_in, merge=several, is_named=output_dir is not None)
         if raw:
             await getting.archives()
         elif selection is None:
@@ -203,6 +189,13 @@ def _failed(view: JobView, results: Sequence[ResultParams]) -> dict[int, int]:
 def _without_result(view: JobView, results: Sequence[ResultParams]) -> tuple[int, ...]:
     there = {each.partition_index for each in results}
     return tuple(part for part in range(view.part_count) if part not in there)
+
+
+async def _stand_in(client: OrchestratorCalls, job: str, namespace: str, of: Source, execution: str) -> Source:
+    """The result of this execution, to be fetched in the place of another one."""
+    found = await client.results(job, namespace=namespace, job_version=of.params.job_version, execution_id=execution)
+    params = only([each.params for each in found], job)
+    return structs.replace(of, params=params, renew=renewer(client, job, params, namespace=namespace))
 
 
 class _Getting:
