@@ -385,6 +385,7 @@ async def test_a_task_over_its_time_limit_fails_with_what_it_wrote(
 
 
 async def test_a_result_that_cannot_be_published_in_time_is_told(orchestrator: Orchestrator, node: NodeProcess) -> None:
+    orchestrator.new_grant = lambda: SignedUrl(method="PUT", url=UNREACHABLE, lifetime_seconds=3600)
     order = assignment("echo done", publish_timeout_seconds=0.5)
     await orchestrator.order(order)
     failed = await orchestrator.fact(order.execution_id, ExecutionFailed)
