@@ -47,6 +47,10 @@ class Room:
                 f" {self._folder}."
             )
 
+    def give_back(self, size_bytes: int) -> None:
+        """Of what was claimed so much is free again."""
+        self._claimed_bytes -= size_bytes
+
     def keeps_holes(self) -> bool:
         descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -12,9 +12,11 @@ from tarpon.archive.contents import Contents, walk
 from tarpon.transfer.download import in_thread
 
 
-async def claim_all(contents: Contents, room: Room, total_bytes: int) -> None:
-    """Raise NoSpaceForResult where all files, of `total_bytes` with their holes, do not fit."""
-    room.claim(min(total_bytes, await _needed(contents, room, None)))
+async def claim_all(contents: Contents, room: Room, total_bytes: int) -> int:
+    """How much was claimed. Raise NoSpaceForResult where all files, of `total_bytes` with their holes, do not fit."""
+    needed_bytes = min(total_bytes, await _needed(contents, room, None))
+    room.claim(needed_bytes)
+    return needed_bytes
 
 
 async def claim_files(contents: Contents, room: Room, members: Sequence[Member]) -> None:

@@ -561,8 +561,9 @@ class SyncClient:
         that hold those are fetched, and they go into folders that are there already. `merge` puts several results into
         one tree (see tarpon.results.merged), in which `stdout` of part 0 is `stdout.0000`; no folder gets both. `partition`
         and `execution_id` choose one result; the newest version of the job is meant unless `job_version` or the execution
-        is another's. Of replicas that had to agree another one's archive is taken where that of the first is not what they
-        agreed about, unless the execution was chosen. `raw` keeps the archives, as `raw/<job id>_<execution id>.tar.gz`.
+        is another's. Of replicas that had to agree another one's archive is taken where that of the first is lost, or not
+        what they agreed about, unless the execution was chosen. `raw` keeps the archives, as
+        `raw/<job id>_<execution id>.tar.gz`.
 
         What the target cannot have, or the `rules` leave out, is told in the answer; all else is placed. Nothing that
         exists is overwritten. Cancelling it, or an error, leaves nothing behind, except that with `raw` the

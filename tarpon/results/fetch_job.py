@@ -7,7 +7,7 @@ merged by appending one stdout to another, so it stays known which part of the j
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -15,8 +15,9 @@ from typing import Protocol
 import msgspec
 from msgspec import structs
 
+from shared import ids
 from shared.data.markup import table
-from shared.errors import Damaged, InvalidInput, ResultIsPlain
+from shared.errors import Damaged, DownloadFailed, InvalidInput, NoResults, RemoteError, ResultIsPlain
 from shared.extraction.extract import Extracted
 from shared.extraction.oddities import Oddities
 from shared.extraction.placement_rules import PlacementRules
@@ -48,7 +49,7 @@ from tarpon.results.folders import (
 )
 from tarpon.results.layouts import check_layout, note_merged
 from tarpon.results.merged import merge_partitions
-from tarpon.results.offered import chosen_version, is_without_publisher, offered, only, renewer, url_giver
+from tarpon.results.offered import chosen_version, is_without_publisher, offered, renewer, url_giver
 from tarpon.results.staging import staging_in
 from tarpon.transfer.byte_ranges import CONNECTIONS
 from tarpon.transfer.download import in_thread
@@ -67,7 +68,7 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     many entries the results themselves lack the content of. `exit_codes` are those of the parts whose tasks have failed
     by them. `parts` is how many the job has, and `without_result` are those of them of which there is none, where those
     of all were wanted; `have_completed` says that these have one all the same, as their job has completed. `replaced`
-    are the executions whose archive is not what other replicas and they had agreed about, each by whose is there.
+    are the executions whose archive is lost or not what other replicas and they agreed about, each by whose is there.
     """
 
     folder: Path | None
@@ -119,8 +120,9 @@ async def get_results(
     that hold those are fetched, and they go into folders that are there already. `merge` puts several results into
     one tree (see tarpon.results.merged), in which `stdout` of part 0 is `stdout.0000`; no folder gets both. `partition`
     and `execution_id` choose one result; the newest version of the job is meant unless `job_version` or the execution
-    is another's. Of replicas that had to agree another one's archive is taken where that of the first is not what they
-    agreed about, unless the execution was chosen. `raw` keeps the archives, as `raw/<job id>_<execution id>.tar.gz`.
+    is another's. Of replicas that had to agree another one's archive is taken where that of the first is lost, or not
+    what they agreed about, unless the execution was chosen. `raw` keeps the archives, as
+    `raw/<job id>_<execution id>.tar.gz`.
 
     What the target cannot have, or the `rules` leave out, is told in the answer; all else is placed. Nothing that
     exists is overwritten. Cancelling it, or an error, leaves nothing behind, except that with `raw` the
@@ -194,7 +196,10 @@ def _without_result(view: JobView, results: Sequence[ResultParams]) -> tuple[int
 async def _stand_in(client: OrchestratorCalls, job: str, namespace: str, of: Source, execution: str) -> Source:
     """The result of this execution, to be fetched in the place of another one."""
     found = await client.results(job, namespace=namespace, job_version=of.params.job_version, execution_id=execution)
-    params = only([each.params for each in found], job)
+    params = next((each.params for each in found if each.params.execution_id == execution), None)
+    if params is None:
+        raise NoResults(f"Job {job} has no result of execution {execution}.")
+    ids.execution_id(execution)  # it becomes a part of a path
     return structs.replace(of, params=params, renew=renewer(client, job, params, namespace=namespace))
 
 
@@ -267,23 +272,27 @@ class _Getting:
                 await self._put(put_in_place, staged, places)
 
     async def _fetch(self, number: int, staging: Path, room: Room) -> None:
-        """All of a result or, where that is damaged, of a replica that gave the same."""
-        first = source = self._sources[number]
-        rest = list(first.params.stand_ins)
-        while True:
-            execution = source.params.execution_id
-            try:
-                placed = await fetch_whole(source, staging / execution, room)
-            except Damaged:
-                if self._stand_in is None or not rest:
-                    raise
-                source = await self._stand_in(first, rest.pop(0))
-                continue
-            break
-        if source is not first:
-            self.replaced[first.params.execution_id] = execution
+        """All of a result or, where that is damaged or lost, of a replica that gave the same."""
+        first = self._sources[number]
+        try:
+            placed = await fetch_whole(first, staging / first.params.execution_id, room)
+        except (Damaged, DownloadFailed) as lost:
+            source, placed = await self._fetch_other(first, lost, staging, room)
+            self.replaced[first.params.execution_id] = source.params.execution_id
             self._sources[number] = source
-        self._add(execution, placed)
+        self._add(self._sources[number].params.execution_id, placed)
+
+    async def _fetch_other(
+        self, of: Source, lost: Damaged | DownloadFailed, staging: Path, room: Room
+    ) -> tuple[Source, Extracted]:
+        """Raises `lost` where no other replica's can be had either."""
+        if self._stand_in is None:
+            raise lost
+        for execution in of.params.stand_ins:
+            with suppress(Damaged, DownloadFailed, NoResults, RemoteError):
+                source = await self._stand_in(of, execution)
+                return source, await fetch_whole(source, staging / execution, room)
+        raise lost
 
     async def paths(self, selection: Selection) -> None:
         """A path must match in one of the results."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import msgspec
 
-from shared.errors import Damaged, DigestMismatch
+from shared.errors import Damaged, DigestMismatch, DownloadFailed
 from shared.extraction.announced import announced
 from shared.extraction.content_check import ContentCheck
 from shared.extraction.extract import Extracted, Extraction
@@ -28,6 +28,7 @@ from tarpon.archive.links import files_behind, names_behind
 from tarpon.archive.needed_room import claim_all, claim_files
 from tarpon.archive.plain import GiveUrls, OnBytes
 from tarpon.archive.selection import Chosen, Selection, missing_targets, standing_alone
+from tarpon.results.staging import remove
 from tarpon.transfer.byte_ranges import CONNECTIONS
 from tarpon.transfer.download import Renew, archive_download, in_thread, made_in_thread
 from tarpon.transfer.partial_file import PartialFile
@@ -58,12 +59,24 @@ class Picked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def fetch_whole(source: Source, target: Path, room: Room) -> Extracted:
-    """Extract the result as it arrives. Raises NoSpaceForResult, and as Download.into and Extraction do."""
+    """Extract the result as it arrives. Raises NoSpaceForResult, and as Download.into and Extraction do.
+
+    Of an archive that is damaged, or that cannot be fetched, nothing stays, and its room is free for another one.
+    """
     params = source.params
     if params.is_plain:
         return await _fetch_plain(source, target, room)
-    if params.entries:
-        await _claim_whole(source, room)
+    claimed_bytes = await _claim_whole(source, room) if params.entries else 0
+    try:
+        return await _extract(source, target)
+    except (Damaged, DownloadFailed):
+        await remove(target)
+        room.give_back(claimed_bytes)
+        raise
+
+
+async def _extract(source: Source, target: Path) -> Extracted:
+    params = source.params
     bounds = announced(params)
     what = f"the result of execution {params.execution_id}"
     check = ContentCheck(params.content_digest, what) if params.content_digest else None
@@ -105,14 +118,16 @@ def _placed_when(member: Member) -> int:
     return {MemberKind.DIRECTORY: 0, MemberKind.FILE: 1}.get(member.kind, 2)
 
 
-async def _claim_whole(source: Source, room: Room) -> None:
-    """The index is fetched only where it is in doubt that the result fits."""
+async def _claim_whole(source: Source, room: Room) -> int:
+    """How much was claimed. The index is fetched only where it is in doubt that the result fits."""
     params = source.params
     if room.has(params.raw_size):
         room.claim(params.raw_size)
-    elif params.index_url and params.index_size:
+        return params.raw_size
+    if params.index_url and params.index_size:
         async with source.opened() as contents:
-            await claim_all(contents, room, params.raw_size)
+            return await claim_all(contents, room, params.raw_size)
+    return 0
 
 
 async def fetch_archive(source: Source, file: PartialFile) -> None:

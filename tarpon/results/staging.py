@@ -41,6 +41,11 @@ async def staging_in(folder: Path) -> AsyncIterator[Path]:
             await _in_thread(each.remove)
 
 
+async def remove(place: Path) -> None:
+    """What was staged there, if anything was."""
+    await _in_thread(lambda: _remove(place))
+
+
 async def _in_thread(act: Callable[[], None]) -> None:
     await finish(asyncio.to_thread(act), within=REMOVE_SECONDS)
 

@@ -146,7 +146,7 @@ def _tell(fetched: "Fetched", job: str, *, raw: bool, paths: Sequence[str]) -> N
     else:
         click.echo(_summary(fetched, raw=raw, paths=paths), err=True)
     for execution, other in fetched.replaced.items():
-        told = f"The archive of execution {execution} is not what its replicas agreed about."
+        told = f"The archive of execution {execution} is not, or not any more, what its replicas agreed about."
         click.echo(f"Warning: {told} That of {other} was taken.", err=True)
     if fetched.exit_codes:
         click.echo(f"Warning: {_failed(fetched)}", err=True)

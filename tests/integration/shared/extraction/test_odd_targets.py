@@ -4,6 +4,7 @@ import asyncio
 import io
 import os
 import random
+import shutil
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -208,6 +209,20 @@ async def test_what_does_not_fit_is_refused_before_any_content_is_fetched(
         assert len(between.ranges) == 1, "the index alone"
     assert caught.value.hint
     assert {path.name for path in small_ext4.iterdir()} == {"lost+found"}
+
+
+async def test_a_damaged_result_leaves_its_room_to_the_replica_that_is_taken_instead(
+    s3_server: S3Server, small_ext4: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "data").write_bytes(b"x" * (25 * MIB))
+    stored = stored_results.stored(s3_server, s3_server.create_bucket(), await packed(tmp_path))
+    first = stored.params(execution_id="e-0", sha256="0" * 64, stand_ins=("e-1",))
+    target = small_ext4 / "got"
+    async with offering(lambda: [first], replicas={"e-1": stored.params(execution_id="e-1")}) as client:
+        fetched = await get_results(client, JOB, output_dir=target)
+    assert fetched.replaced == {"e-0": "e-1"}
+    assert (target / "data").stat().st_size == 25 * MIB
+    shutil.rmtree(target)
 
 
 async def test_an_archive_that_does_not_fit_is_refused_before_a_byte_of_it_is_fetched(

@@ -10,9 +10,10 @@ import shutil
 import sys
 import tarfile
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import pytest
@@ -65,14 +66,25 @@ VIEW = JobView(
 
 
 @asynccontextmanager
-async def offering(make: Callable[[], Sequence[ResultParams]], view: JobView = VIEW) -> AsyncIterator[tarpon.Client]:
-    """An orchestrator with one job, whose results are made each time that they are asked for."""
+async def offering(
+    make: Callable[[], Sequence[ResultParams]],
+    view: JobView = VIEW,
+    *,
+    replicas: Mapping[str, ResultParams] = MappingProxyType({}),
+) -> AsyncIterator[tarpon.Client]:
+    """An orchestrator with one job, whose results are made each time that they are asked for.
+
+    With `replicas` it has as well, or alone of an execution that is asked for, those of these executions.
+    """
 
     async def answer(request: web.Request) -> web.Response:
         known = request.match_info["job"] in {JOB, "with/slash", "named", "named/too", f"{JOB}/stdout"}
+        execution = request.query.get("execution_id", "") if replicas else ""
+        known = known and (not execution or execution in replicas)
         body: msgspec.Struct = ErrorBody(message="There is no such job.", code="JobNotFound", status=404)
         if known and request.path.endswith("/results"):
-            body = Page(items=tuple(ResultItem(params=each) for each in make()))
+            results = [replicas[execution]] if execution else make()
+            body = Page(items=tuple(ResultItem(params=each) for each in results))
         elif known:
             body = JobResponse(job=view)
         data = msgspec.json.encode(body)
@@ -202,6 +214,36 @@ async def test_one_result_that_is_damaged_keeps_the_others_from_being_placed(
         with pytest.raises(DigestMismatch, match="e-1"):
             await get_results(client, JOB, paths=paths, output_dir=tmp_path)
     assert names(tmp_path) == []
+
+
+async def test_of_replicas_each_is_tried_until_one_is_as_they_agreed(parts: list[Stored], tmp_path: Path) -> None:
+    part = parts[0]
+    lost = stored_results.Stored(part.server, part.bucket, part.archive)
+    lost.delete(lost.key)
+    replicas = {
+        "e-0": part.params(execution_id="e-0", sha256="0" * 64, stand_ins=("e-unknown", "e-lost", "e-worse", "e-good")),
+        "e-lost": lost.params(execution_id="e-lost"),
+        "e-worse": part.params(execution_id="e-worse", etag='"another"'),
+        "e-good": part.params(execution_id="e-good"),
+    }
+    async with offering(lambda: [replicas["e-0"]], replicas=replicas) as client:
+        fetched = await get_results(client, JOB, output_dir=tmp_path)
+        assert fetched.replaced == {"e-0": "e-good"}
+        assert (tmp_path / "stdout").read_text() == "part a\n"
+        del replicas["e-good"]
+        with pytest.raises(DigestMismatch, match="execution e-0 is not"):
+            await get_results(client, JOB, output_dir=tmp_path / "none")
+
+
+async def test_where_a_result_is_lost_that_of_a_replica_is_taken(parts: list[Stored], tmp_path: Path) -> None:
+    part = parts[0]
+    lost = stored_results.Stored(part.server, part.bucket, part.archive)
+    lost.delete(lost.key)
+    first = lost.params(execution_id="e-0", stand_ins=("e-1",))
+    async with offering(lambda: [first], replicas={"e-1": part.params(execution_id="e-1")}) as client:
+        fetched = await get_results(client, JOB, output_dir=tmp_path)
+    assert fetched.replaced == {"e-0": "e-1"}
+    assert fetched.files == 3
 
 
 async def test_an_archive_that_is_none_leaves_nothing(s3_server: S3Server, bucket: str, tmp_path: Path) -> None:
