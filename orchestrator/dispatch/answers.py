@@ -10,10 +10,11 @@ import io
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from itertools import islice
 
+from orchestrator.dispatch.node_slots import NodeSlots
 from orchestrator.rules.records import ExecutionRecord, about_execution
 from orchestrator.rules.replicas.agreement import false_answer, is_false
 from orchestrator.s3.locations import Locations
@@ -40,8 +41,6 @@ SMALL_AT_ONCE, LARGE_AT_ONCE = 32, 2
 """How many answers are looked at at once, by the size of their manifests and what is in them, from the first byte that
 is fetched to the last entry that is read: some 8 MB of small ones, and two of any size, or what differs in two such.
 """
-WAIT_SECONDS = 1.0
-"""A report that waits here takes the place of another; after so long it comes again later."""
 MOST_PATHS = 5
 MAX_PATH = 120
 _STDOUT = b"stdout"
@@ -53,8 +52,8 @@ class ReplicaAnswers:
 
     def __init__(self, locations: Locations) -> None:
         self._locations = locations
-        self._small = asyncio.Semaphore(SMALL_AT_ONCE)
-        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        busy = "Other results are compared."
+        self._small, self._large = NodeSlots(SMALL_AT_ONCE, busy=busy), NodeSlots(LARGE_AT_ONCE, busy=busy)
 
     def __repr__(self) -> str:
         return f"<ReplicaAnswers, {self._small!r}>"
@@ -66,7 +65,7 @@ class ReplicaAnswers:
         """
         if not 0 < told.manifest_bytes <= MAX_MANIFEST_BYTES:
             return ""
-        async with self._turn(told):
+        async with self._slot(record.node_id, told):
             manifest = await self._manifest(record, told)
             if manifest is None:  # it was there a moment ago, so that this says nothing about its node
                 raise StorageUnavailable(f"The manifest of execution {record.id} cannot be read.")
@@ -86,8 +85,8 @@ class ReplicaAnswers:
         """
         if one.result is None or other.result is None or is_false(one.answer) or is_false(other.answer):
             return ()
-        until = time.monotonic() + within
-        async with asyncio.timeout(within), self._turn(one.result, other.result):
+        until, nobody = time.monotonic() + within, ""  # it is no node's, and takes its turn beside theirs
+        async with asyncio.timeout(within), self._slot(nobody, one.result, other.result):
             first, second = await self._manifest(one, one.result), await self._manifest(other, other.result)
             if first is None or second is None:
                 return ()
@@ -101,19 +100,9 @@ class ReplicaAnswers:
         found = await bucket.read(content_manifest_key(record.location.key), most_bytes=told.manifest_bytes)
         return None if isinstance(found, Absent) else found
 
-    @asynccontextmanager
-    async def _turn(self, *told: PublishedFacts) -> AsyncIterator[None]:
+    def _slot(self, node: str, *told: PublishedFacts) -> AbstractAsyncContextManager[None]:
         is_small = all(each.manifest_bytes <= SMALL_BYTES and each.entries <= SMALL_ENTRIES for each in told)
-        turns = self._small if is_small else self._large
-        try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                await turns.acquire()
-        except TimeoutError:
-            raise StorageUnavailable("Other results are compared.") from None
-        try:
-            yield
-        finally:
-            turns.release()
+        return (self._small if is_small else self._large).of(node)
 
 
 def _compared(what: str) -> Callable[[ManifestEntry], bool]:

@@ -4,11 +4,11 @@ import asyncio
 import hashlib
 import logging
 
+from orchestrator.dispatch.node_slots import NodeSlots
 from orchestrator.rules.records import ExecutionRecord, about_execution
 from orchestrator.s3.bucket import Bucket
 from orchestrator.s3.plain_objects import what_differs
 from orchestrator.s3.verification import Absent, Verdict
-from shared.errors import StorageUnavailable
 from shared.protocol.messages import OutputPublished
 from shared.protocol.results.content_manifest import MAX_MANIFEST_BYTES
 
@@ -16,18 +16,16 @@ _log = logging.getLogger(__name__)
 
 AT_ONCE = 4
 """What the manifests of so many take in memory, some 30 MB for 100,000 files each."""
-WAIT_SECONDS = 1.0
-"""A report that waits here takes the place of another; after so long it comes again later."""
 
 
 class PlainResults:
     """The leader's."""
 
     def __init__(self) -> None:
-        self._free = asyncio.Semaphore(AT_ONCE)
+        self._slots = NodeSlots(AT_ONCE, busy="Other plain results are compared with their manifests.")
 
     def __repr__(self) -> str:
-        return f"<PlainResults {self._free!r}>"
+        return f"<PlainResults {self._slots!r}>"
 
     async def verdict(
         self, record: ExecutionRecord, bucket: Bucket, fact: OutputPublished, *, has_digests: bool
@@ -36,15 +34,8 @@ class PlainResults:
         assert record.location is not None
         if fact.size_bytes > MAX_MANIFEST_BYTES:
             return Verdict.MISMATCH
-        try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                await self._free.acquire()
-        except TimeoutError:
-            raise StorageUnavailable("Other plain results are compared with their manifests.") from None
-        try:
+        async with self._slots.of(record.node_id):
             why = await self._why_not(bucket, record.location.key, fact, has_digests=has_digests)
-        finally:
-            self._free.release()
         if why:
             told = "The plain result of execution %s is not what its node reported: %s."
             _log.warning(told, record.id, why, extra=about_execution(record))
@@ -53,6 +44,10 @@ class PlainResults:
 
     async def _why_not(self, bucket: Bucket, key: str, fact: OutputPublished, *, has_digests: bool) -> str:
         manifest = await bucket.read(key, most_bytes=MAX_MANIFEST_BYTES)
-        if isinstance(manifest, Absent) or hashlib.sha256(manifest).hexdigest() != fact.sha256:
+        if isinstance(manifest, Absent) or await asyncio.to_thread(_sha256, manifest) != fact.sha256:
             return "its manifest is another one"
         return await what_differs(bucket, key, manifest, fact, has_digests=has_digests)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

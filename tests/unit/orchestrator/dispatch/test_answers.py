@@ -151,11 +151,36 @@ async def test_no_more_large_manifests_are_read_at_once_than_are_fetched(
 
     monkeypatch.setattr(answers, "_answer", slow)
     looking = ReplicaAnswers(Stored(made.manifest))
-    record = new_execution(location=Location(bucket="b", key="k.tar.gz", region="r"))
+    where = Location(bucket="b", key="k.tar.gz", region="r")
+    records = [new_execution(on=f"n-{number % 2}", location=where) for number in range(8)]
     async with asyncio.TaskGroup() as group:
-        for _ in range(8):
+        for record in records:
             group.create_task(looking.of(record, told, RESULT), name="answer")
     assert most == [LARGE_AT_ONCE]
+
+
+async def test_large_answers_of_one_node_do_not_hold_up_those_of_another(tmp_path: Path) -> None:
+    made, begun, go_on = Made(tmp_path, FILES), asyncio.Event(), asyncio.Event()
+    told = OutputPublished(**made.told.told() | {"manifest_bytes": SMALL_BYTES + 1})
+    where = Location(bucket="b", key="k.tar.gz", region="r")
+
+    class Slow(Stored):
+        """For all but one key."""
+
+        async def bucket_of(self, location: Location) -> Any:
+            if location == where:
+                begun.set()
+                await go_on.wait()
+            return self
+
+    looking = ReplicaAnswers(Slow(made.manifest))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(LARGE_AT_ONCE):
+            group.create_task(looking.of(new_execution(on="busy", location=where), told, RESULT), name="busy")
+        await begun.wait()
+        other = new_execution(on="other", location=replace(where, key="other.tar.gz"))
+        assert await looking.of(other, told, RESULT)
+        go_on.set()
 
 
 async def test_a_node_is_not_held_to_a_manifest_that_the_orchestrator_may_not_read(tmp_path: Path) -> None:
