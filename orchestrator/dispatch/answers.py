@@ -59,12 +59,7 @@ class ReplicaAnswers:
         return f"<ReplicaAnswers, {self._small!r}>"
 
     async def of(self, record: ExecutionRecord, told: OutputPublished, what: str) -> str:
-        """What this replica is compared by, of `what` verification.OF says; empty where it could send no manifest.
-
-        Raises StorageUnavailable.
-        """
-        if not 0 < told.manifest_bytes <= MAX_MANIFEST_BYTES:
-            return ""
+        """What this replica is compared by, of `what` verification.OF says. Raises StorageUnavailable."""
         async with self._slot(record.node_id, told):
             manifest = await self._manifest(record, told)
             if manifest is None:  # it was there a moment ago, so that this says nothing about its node
@@ -94,7 +89,7 @@ class ReplicaAnswers:
 
     async def _manifest(self, record: ExecutionRecord, told: PublishedFacts) -> bytes | None:
         """What is there of the result in place of the manifest of which its node has told."""
-        if record.location is None or not 0 < told.manifest_bytes <= MAX_MANIFEST_BYTES:
+        if record.location is None or why_not_comparable(told):
             return None
         bucket = await self._locations.bucket_of(record.location)
         found = await bucket.read(content_manifest_key(record.location.key), most_bytes=told.manifest_bytes)
@@ -103,6 +98,17 @@ class ReplicaAnswers:
     def _slot(self, node: str, *told: PublishedFacts) -> AbstractAsyncContextManager[None]:
         is_small = all(each.manifest_bytes <= SMALL_BYTES and each.entries <= SMALL_ENTRIES for each in told)
         return (self._small if is_small else self._large).of(node)
+
+
+def why_not_comparable(told: PublishedFacts) -> str:
+    """Why a result of this size cannot be compared with others, in a sentence; empty where it can."""
+    if told.entries > MOST_ENTRIES:
+        has = f"{told.entries:,} files, folders and links, of which {MOST_ENTRIES:,} can be compared"
+    elif not 0 < told.manifest_bytes <= MAX_MANIFEST_BYTES:
+        has = f"a manifest of more than {MAX_MANIFEST_BYTES >> 20} MiB"
+    else:
+        return ""
+    return f"Its result is too large to be compared with those of other replicas: it has {has}."
 
 
 def _compared(what: str) -> Callable[[ManifestEntry], bool]:

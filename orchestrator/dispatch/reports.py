@@ -16,7 +16,7 @@ import msgspec
 
 from orchestrator.admission.budgets import LEAST_DELAY_SECONDS, Traffic
 from orchestrator.dispatch import provenance
-from orchestrator.dispatch.answers import ReplicaAnswers
+from orchestrator.dispatch.answers import ReplicaAnswers, why_not_comparable
 from orchestrator.dispatch.commands import Commands
 from orchestrator.dispatch.plain_results import PlainResults
 from orchestrator.dispatch.second_opinion import asks_others
@@ -31,6 +31,7 @@ from orchestrator.rules.life_events import (
     ExecutionStep,
     FactTold,
     ForgetExecution,
+    NotComparable,
     NotVerified,
     Outcome,
 )
@@ -332,8 +333,10 @@ class ReportIntake:
             return found
         if not job.verification:
             return FactTold(fact=fact, publishes=True, result=found)
+        if why_not := why_not_comparable(fact):
+            return NotComparable(why_not)
         answer = await self._answers.of(record, fact, job.verification.of)
-        return FactTold(fact=fact, publishes=True, result=found, answer=answer) if answer else NotVerified()
+        return FactTold(fact=fact, publishes=True, result=found, answer=answer)
 
     async def _verified(self, record: ExecutionRecord, fact: OutputPublished) -> VerifiedResult | NotVerified:
         """The object as S3 shows it, if it is what the node reported. Raises StorageUnavailable."""

@@ -42,6 +42,12 @@ class NotVerified(msgspec.Struct, frozen=True):
     in_the_way: bool = False
 
 
+class NotComparable(msgspec.Struct, frozen=True):
+    """What it published is too large to be compared with the results of other replicas: why, in a sentence."""
+
+    detail: str
+
+
 class OfferTaken(msgspec.Struct, frozen=True):
     """Its node answered an offer: it takes it on."""
 
@@ -123,6 +129,7 @@ class NotAgreed(msgspec.Struct, frozen=True):
 ExecutionEvent = (
     FactTold
     | NotVerified
+    | NotComparable
     | OfferTaken
     | OfferRefused
     | NotOffered

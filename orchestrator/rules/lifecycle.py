@@ -20,6 +20,7 @@ from orchestrator.rules.life_events import (
     ForgetExecution,
     NotAgreed,
     NotBegun,
+    NotComparable,
     NotOffered,
     NotVerified,
     OfferExecution,
@@ -72,7 +73,12 @@ from shared.protocol.messages import (
 EXIT_CODE_DETAIL = "ExitCode"
 """The detail of an event that tells by which exit code a task has failed."""
 _FOR_THE_ORCHESTRATOR_TO_SAY = frozenset(
-    {FailureReason.NON_ZERO_EXIT_CODE, FailureReason.RESULT_DIFFERS, FailureReason.NO_AGREEMENT}
+    {
+        FailureReason.NON_ZERO_EXIT_CODE,
+        FailureReason.RESULT_NOT_COMPARABLE,
+        FailureReason.RESULT_DIFFERS,
+        FailureReason.NO_AGREEMENT,
+    }
 )
 MAX_DETAIL = 2000
 MAX_PROGRESS_TEXT = 300
@@ -123,8 +129,10 @@ def transition(record: ExecutionRecord, event: ExecutionEvent, *, now: int) -> E
         case NotVerified(in_the_way):
             reason = FailureReason.OBJECT_IN_THE_WAY if in_the_way else FailureReason.RESULT_NOT_VERIFIED
             return _failed(record, reason, _IN_THE_WAY if in_the_way else _not_verified(record), now, settle=True)
-        case OfferTaken():
-            return ExecutionStep(record, Outcome.KNOWN)
+        case NotComparable(detail):
+            return _ended_by_its_node(
+                _answered_in_vain(record, FailureReason.RESULT_NOT_COMPARABLE, detail, now).record
+            )
         case OfferRefused():
             return _refused(record, event, now)
         case ExecutionLost(reason, detail, excused):
@@ -137,7 +145,7 @@ def transition(record: ExecutionRecord, event: ExecutionEvent, *, now: int) -> E
             after = _moved(record, ExecutionState.CANCELLED, now, topic=ENDING, message=why[:MAX_DETAIL])
             after = msgspec.structs.replace(after, failure=None)
             return ExecutionStep(after, Outcome.MOVED, (Cancel(record, why),))
-        case Agreed() | Outvoted() | NotAgreed():  # about an answer that it has not given
+        case OfferTaken() | Agreed() | Outvoted() | NotAgreed():  # these about an answer that it has not given
             return ExecutionStep(record, Outcome.KNOWN)
         case _:
             assert_never(event)
@@ -157,7 +165,7 @@ def _after_answer(record: ExecutionRecord, event: ExecutionEvent, now: int) -> E
         case Withdrawn(why):
             after = _moved(record, ExecutionState.CANCELLED, now, topic=ENDING, message=why[:MAX_DETAIL])
             return ExecutionStep(msgspec.structs.replace(after, failure=None), Outcome.MOVED)
-        case FactTold() | NotVerified():
+        case FactTold() | NotVerified() | NotComparable():
             return ExecutionStep(record, Outcome.KNOWN, (_settle(record),))
         case OfferTaken() | OfferRefused() | NotOffered() | ExecutionLost() | TimedOut() | NotBegun() | Unattended():
             return ExecutionStep(record, Outcome.KNOWN)
@@ -193,7 +201,7 @@ def _not_begun(record: ExecutionRecord, event: NotBegun | Unattended | NotOffere
 def _when_late(record: ExecutionRecord, event: ExecutionEvent) -> tuple[Command, ...]:
     """What its node still has to hear of an execution that has ended."""
     match event:
-        case FactTold() | NotVerified():
+        case FactTold() | NotVerified() | NotComparable():
             return (_settle(record),)
         case OfferTaken():  # it was stopped while it was being offered
             return (Cancel(record, "Stopped while it was being offered"),)

@@ -112,6 +112,7 @@ class FailureReason(enum.StrEnum):
     PUBLISH_TIMED_OUT = "PublishTimedOut"
     RESULT_NOT_VERIFIED = "ResultNotVerified"
     OBJECT_IN_THE_WAY = "ObjectInTheWay"
+    RESULT_NOT_COMPARABLE = "ResultNotComparable"
     RESULT_DIFFERS = "ResultDiffers"
     NO_AGREEMENT = "NoAgreement"
     SECRET_UNAVAILABLE = "SecretUnavailable"  # noqa: S105  # a reason's name

@@ -1,8 +1,8 @@
 """A node that lies, with a valid identity: `lying_node.py LIE PYTHON -m tarpon serve ...` (no tests in here).
 
-`digest` tells a digest that nobody has, `other=DIGEST` that of another result, `late=FILE` tells everything once the
-file is there, and `bytes` sends the manifest of what a task that writes "right" would have written, and "wrong" in its
-place.
+`digest` tells a digest that nobody has, `other=DIGEST` that of another result, `entries=NUMBER` another number of
+entries, `late=FILE` tells everything once the file is there, and `bytes` sends the manifest of what a task that writes
+"right" would have written, and "wrong" in its place.
 """
 
 import asyncio
@@ -39,7 +39,8 @@ def lie(how: str, about: str) -> None:
     published, publish = supervisor._published, supervisor.Supervisor._publish
 
     def told(*arguments: Any) -> Any:
-        return replace(published(*arguments), content_digest=about)
+        name, value = ("entries", int(about)) if how == "entries" else ("content_digest", about)
+        return replace(published(*arguments), **{name: value})
 
     async def publish_late(self: Any, execution: Any) -> None:
         while not Path(about).exists():  # noqa: ASYNC110  # whatever it is asked to do meanwhile
@@ -47,7 +48,7 @@ def lie(how: str, about: str) -> None:
         await publish(self, execution)
 
     match how:
-        case "digest" | "other":
+        case "digest" | "other" | "entries":
             setattr(supervisor, "_published", told)  # noqa: B010  # another shape, as it lies
         case "late":
             supervisor.Supervisor._publish = publish_late  # type: ignore[method-assign]

@@ -126,6 +126,17 @@ def test_a_node_that_lies_about_its_digest_changes_no_result(stack: Stack, tmp_p
     assert differed(stack, "node-a") == differed(stack, "node-b") == 0
 
 
+def test_a_result_that_is_too_large_to_be_compared_is_not_held_against_its_node(stack: Stack) -> None:
+    stack.start_orchestrator()
+    start(stack, "node-a", "node-b")
+    start(stack, "large", lie="entries=500001")
+    failed = stack.wait_ended(stack.submit(verified_job("echo right", Quorum=3)))
+    assert failed["Job"]["State"]["StateType"] == "Failed"
+    assert "too large to be compared" in ends(failed)["large"]
+    assert "it has 500,001 files, folders and links" in failed["Job"]["State"]["Message"]
+    assert differed(stack, "large") == 0
+
+
 def test_a_right_manifest_with_a_wrong_archive_beside_it_is_found_and_another_archive_taken(stack: Stack) -> None:
     stack.start_orchestrator()
     start(stack, "node-a", "node-b")

@@ -21,6 +21,7 @@ from orchestrator.dispatch.answers import (
     ReplicaAnswers,
     _answer,
     _differing,
+    why_not_comparable,
 )
 from orchestrator.rules.location import Location
 from orchestrator.s3.locations import Locations
@@ -29,6 +30,7 @@ from shared.errors import StorageUnavailable
 from shared.jobs.replicas.verification import PATHS, RESULT, STDOUT
 from shared.protocol.messages import OutputPublished
 from shared.protocol.published_facts import PublishedFacts
+from shared.protocol.results.content_manifest import MAX_MANIFEST_BYTES, MOST_ENTRIES
 from tests.builders import new_execution
 
 FILES = {"exitCode": "0", "outputs/a": "one", "outputs/b/c": "two", "stderr": "", "stdout": "hello"}
@@ -97,6 +99,21 @@ def test_a_node_that_told_other_numbers_gives_no_answer(tmp_path: Path, name: st
     """Nobody could fetch a result of which it says that it needs more room than there is."""
     own = Made(tmp_path, FILES)
     assert not _answer(own.manifest, replace(own.told, **{name: getattr(own.told, name) + more}), RESULT)
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({}, ""),
+        ({"entries": MOST_ENTRIES}, ""),
+        ({"entries": MOST_ENTRIES + 1}, "500,001 files, folders and links, of which 500,000 can be compared."),
+        ({"manifest_bytes": MAX_MANIFEST_BYTES + 1}, "a manifest of more than 64 MiB."),
+        ({"manifest_bytes": 0}, "a manifest of more than 64 MiB."),
+    ],
+)
+def test_what_is_too_large_is_no_answer(tmp_path: Path, changed: dict[str, int], why: str) -> None:
+    told = why_not_comparable(replace(Made(tmp_path, FILES).told, **changed))
+    assert told == (why and f"Its result is too large to be compared with those of other replicas: it has {why}")
 
 
 @pytest.mark.parametrize(

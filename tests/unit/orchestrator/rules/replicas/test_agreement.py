@@ -10,7 +10,9 @@ from orchestrator.rules.life_events import (
     Agreed,
     ExecutionLost,
     FactTold,
+    ForgetExecution,
     NotAgreed,
+    NotComparable,
     OfferRefused,
     Outcome,
     Outvoted,
@@ -211,7 +213,27 @@ def test_a_false_answer_is_like_no_other() -> None:
     assert set(rulings(of(*lies)).values()) == {Ruling.NO_AGREEMENT}
 
 
-@pytest.mark.parametrize("verdict", [FailureReason.NO_AGREEMENT, FailureReason.RESULT_DIFFERS])
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_result_that_is_too_large_to_be_compared_fails_its_part_and_not_its_node(code: int) -> None:
+    def refused(attempt: int) -> ExecutionRecord:
+        ended = new_execution(S.PUBLISHING, attempt=attempt, owner=f"of-{attempt}", output=RunOutput(exit_code=code))
+        if code:
+            ended = replace(ended, failure=Failure(reason=FailureReason.NON_ZERO_EXIT_CODE, detail="exit code 3"))
+        step = transition(ended, NotComparable("too large"), now=5)
+        assert step.commands == (ForgetExecution(step.record.node_id, step.record.id),)
+        return step.record
+
+    one, two = refused(0), refused(1)
+    assert one.failure == Failure(reason=FailureReason.RESULT_NOT_COMPARABLE, detail="too large")
+    assert of(one, running(1), running(2)) == PartStanding(), "nothing is placed again"
+    found = of(one, two, answered(2, "a"))
+    assert (found.failed, found.verdicts) == (one, ())
+    assert rulings(of(one, answered(1, "a"), answered(2, "a"))) == {1: Ruling.AGREED, 2: Ruling.AGREED}
+
+
+@pytest.mark.parametrize(
+    "verdict", [FailureReason.NO_AGREEMENT, FailureReason.RESULT_DIFFERS, FailureReason.RESULT_NOT_COMPARABLE]
+)
 def test_a_node_cannot_say_what_is_for_the_others_to_say(verdict: FailureReason) -> None:
     told = FactTold(fact=ExecutionFailed(reason=verdict.value, detail="says the node"), publishes=True)
     lie = transition(running(0), told, now=5).record
