@@ -24,8 +24,8 @@ class TaskUsage:
     inputs: tuple[Resource, ...] = ()
 
     def reads(self, inputs: tuple[Resource, ...]) -> None:
-        """What the orchestrator gave it to read."""
-        self.inputs = inputs
+        """What it is given to read, besides what was told before."""
+        self.inputs += inputs
 
     def saw(self, memory_bytes: int) -> None:
         self.peak_memory_bytes = max(self.peak_memory_bytes, memory_bytes)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -12,9 +13,11 @@ from compute.inputs.inline import InlineInputs
 from compute.inputs.objects.managed import ManagedInputs
 from compute.inputs.order import InputOrder
 from compute.inputs.places import InputPlace, make_way, mounted, places_of
+from compute.inputs.read_inputs import own_read
 from shared.jobs.durations import format_duration
 from shared.jobs.inputs.kinds import is_managed
 from shared.jobs.states import FailureReason
+from shared.protocol.results.provenance import Resource
 from shared.runtime.aio import in_thread
 
 
@@ -63,14 +66,18 @@ class Inputs:
         if managed:
             assert self._managed is not None, "an assignment is refused that has a kind which the node does not offer"
             elsewhere = await self._managed.fetch(order, managed)
-        return tuple(
+        read = list[Resource]()
+        own = replace(order, on_known=read.extend)
+        fetched = tuple(
             [
                 mounted(place, elsewhere.get(number))
                 if number in managed or number in written
-                else await self._provide(place, order)
+                else await self._provide(place, own)
                 for number, place in enumerate(places)
             ]
         )
+        order.on_known(own_read(read))
+        return fetched
 
     def _begun(self, places: Sequence[InputPlace], order: InputOrder) -> set[int]:
         """Which of them are there, once there is a way to all: what is in the job takes no thread of its own."""

@@ -21,12 +21,13 @@ _IN_THE_WAY = frozenset({errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEM
 
 
 class InputPlace(NamedTuple):
-    """Nothing is at `path` yet, and its folder is there.
+    """Of the `number`th input of a task. Nothing is at `path` yet, and its folder is there.
 
     `is_mounted`: a container, or walls around a task, show what is there, or another path in its stead, so that nobody
     can change it. Else the task finds it there itself, and may change it: it shares it with nobody.
     """
 
+    number: int
     source: InputSource
     path: Path
     is_mounted: bool
@@ -46,9 +47,9 @@ def places_of(order: InputOrder) -> tuple[InputPlace, ...]:
     places = list[InputPlace]()
     for number, each in enumerate(order.task.input_sources):
         if has_own and not (order.is_shown and is_managed(each.source)):
-            places.append(InputPlace(each, workspace.place(each.target), is_mounted=False))
+            places.append(InputPlace(number, each, workspace.place(each.target), is_mounted=False))
         else:
-            places.append(InputPlace(each, workspace.inputs / str(number), is_mounted=True))
+            places.append(InputPlace(number, each, workspace.inputs / str(number), is_mounted=True))
     return tuple(places)
 
 

@@ -9,6 +9,7 @@ from compute.inputs.local.copying import LocalCopy
 from compute.inputs.objects.stoppable import IsUnwanted, stoppable
 from compute.inputs.order import InputOrder
 from compute.inputs.places import InputPlace, told_of
+from compute.inputs.read_inputs import path_read
 from shared.jobs.inputs.kinds import LocalInputParams, read_params
 
 
@@ -25,6 +26,7 @@ class LocalInputs:
         """Raises InputFailed, and OSError where the disk is full."""
         params = read_params(place.source.source, LocalInputParams)
         path = params.source_path
+        order.on_known((path_read(place.number, path),))
         if place.is_mounted:
             return await stoppable(lambda _: self._mountable(path, to_write=params.read_write))
         limit_bytes = await left_bytes(order)

@@ -24,7 +24,7 @@ from compute.inputs.objects.shared_lists import SharedList, batches_with, shared
 from compute.inputs.objects.views import InputViews, Unpack
 from compute.inputs.order import InputOrder
 from compute.inputs.places import InputPlace
-from compute.inputs.read_objects import inputs_read
+from compute.inputs.read_inputs import inputs_read
 from compute.upload.delivery import Trouble
 from shared.runtime.aio import finish, in_thread
 

@@ -4,6 +4,7 @@ The query of a URL is often a key, so none of it is in what is raised or logged.
 """
 
 import errno
+import hashlib
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
@@ -56,10 +57,11 @@ OnBytes = Callable[[int, int | None], None]
 
 
 class FetchedFile(NamedTuple):
-    """`name` is what its server or its URL calls it."""
+    """`name` is what its server or its URL calls it, `sha256` the digest of its content, in hex."""
 
     name: str
     size_bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +102,8 @@ class UrlDownload:
         """Where it was redirected to."""
         self._name = ""
         self._here = 0
+        self._digest = hashlib.sha256()
+        """Of what is here."""
         self._total: int | None = None
         self._validator = ""
 
@@ -112,7 +116,7 @@ class UrlDownload:
             await self._attempts()
         except NotServed as failed:
             raise self._failed(failed) from None
-        return FetchedFile(self._name, self._here)
+        return FetchedFile(self._name, self._here, self._digest.hexdigest())
 
     async def _attempts(self) -> None:
         pauses = Backoff(self._bounds.first_pause_seconds, LONGEST_PAUSE_SECONDS, spread=0.5)
@@ -156,7 +160,7 @@ class UrlDownload:
     def _begin(self, response: aiohttp.ClientResponse, *, is_rest: bool) -> None:
         if is_rest and response.status == PARTIAL and self._is_same(response.headers):
             return
-        self._here = 0
+        self._here, self._digest = 0, hashlib.sha256()
         if is_rest and response.status in {PARTIAL, RANGE_REFUSED}:
             self._validator = ""
             raise NotServed(FailureReason.INPUT_CHANGED, "it has changed while it was fetched", may_pass=True)
@@ -190,9 +194,15 @@ class UrlDownload:
     async def _write(self, file: FileIO, pending: bytearray) -> None:
         content = bytes(pending)
         pending.clear()
-        await _on_disk(partial(_written, file, content))
+        await _on_disk(partial(self._taken, file, content))
         self._here += len(content)
         self._on_bytes(self._here, self._total)
+
+    def _taken(self, file: FileIO, content: bytes) -> None:
+        self._digest.update(content)
+        rest = memoryview(content)
+        while rest:
+            rest = rest[file.write(rest) :]
 
     def _is_same(self, headers: Mapping[str, str]) -> bool:
         """Whether a partial answer goes on where this has stopped."""
@@ -219,9 +229,3 @@ def _opened(path: Path, at: int) -> FileIO:
     file.truncate(at)
     file.seek(at)
     return file
-
-
-def _written(file: FileIO, content: bytes) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[file.write(rest) :]

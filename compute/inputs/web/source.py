@@ -15,7 +15,8 @@ from compute.inputs.disk_left import left_bytes
 from compute.inputs.objects.progress import FetchProgress
 from compute.inputs.order import InputOrder
 from compute.inputs.places import InputPlace, told_of
-from compute.inputs.web.answers import address_refused
+from compute.inputs.read_inputs import url_read
+from compute.inputs.web.answers import address_refused, shown
 from compute.inputs.web.download import DownloadBounds, FetchedFile, OnBytes, UrlDownload
 from shared.data.addresses import NO_ADDRESS, AllowedAddresses, allowed_networks
 from shared.jobs.inputs.kinds import UrlInputParams, read_params
@@ -47,6 +48,10 @@ class UrlInputs:
             fetched = await source.fetch(url, part, task_bytes=await left_bytes(order), on_bytes=progress.on_bytes)
         with told_of(place.target):
             part.rename(place.path / fetched.name)
+        told = shown(_parsed(url))
+        order.on_known(
+            (url_read(place.number, fetched.name, told, size_bytes=fetched.size_bytes, sha256=fetched.sha256),)
+        )
         return place.path
 
 
@@ -95,8 +100,7 @@ class UrlSource:
         """
         disk = await asyncio.to_thread(shutil.disk_usage, to.parent)
         bounds = replace(self._bounds, task_bytes=task_bytes, free_bytes=disk.free)
-        parsed = URL(url, encoded=url.isascii())
-        return await UrlDownload(self._requested, parsed, to, bounds, on_bytes).run()
+        return await UrlDownload(self._requested, _parsed(url), to, bounds, on_bytes).run()
 
     @asynccontextmanager
     async def _requested(self, url: URL, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -119,6 +123,10 @@ async def url_source(settings: InputSettings) -> AsyncIterator[UrlSource]:
         http = await opened.enter_async_context(guarded_session(allowed))
         by_proxy = await opened.enter_async_context(guarded_session(None)) if settings.url_download.use_proxy else None
         yield UrlSource(http, allowed, bounds, by_proxy=by_proxy)
+
+
+def _parsed(url: str) -> URL:
+    return URL(url, encoded=url.isascii())
 
 
 def proxy_of(url: URL) -> str | None:

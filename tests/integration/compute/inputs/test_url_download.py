@@ -1,6 +1,7 @@
 """Downloads from URLs of strangers, with web servers that do what none should."""
 
 import asyncio
+import hashlib
 import logging
 import os
 import socket
@@ -11,14 +12,24 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from compute.disk.workspace import Workspace
+from compute.engines.task_usage import TaskUsage
 from compute.inputs.failures import InputFailed
+from compute.inputs.fetching import Inputs
+from compute.inputs.local.allowed_paths import AllowedPaths
+from compute.inputs.local.source import LocalInputs
+from compute.inputs.order import InputOrder
 from compute.inputs.web.answers import address_refused
 from compute.inputs.web.download import DownloadBounds, FetchedFile
-from compute.inputs.web.source import UrlSource, url_source
+from compute.inputs.web.source import UrlInputs, UrlSource, url_source
 from shared.data.addresses import AllowedAddresses, allowed_networks
+from shared.ids import ExecutionId
+from shared.jobs.spec import InputSource, SpecConfig
 from shared.jobs.states import FailureReason as R
+from shared.protocol.results.provenance import Resource
 from shared.settings.inputs import InputSettings, UrlDownloadSettings
 from shared.web.guarded_http import guarded_session, is_own
+from tests.builders import new_task
 from tests.certificates import make_certificate
 from tests.odd_server import Asked, OddServer, Script, answer, redirect
 
@@ -29,6 +40,10 @@ STRONG = ('ETag: "v1"', "Accept-Ranges: bytes")
 
 MIB = 1 << 20
 CONTENT = os.urandom(3 * MIB)
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 class Broken:
@@ -98,7 +113,7 @@ async def test_a_file_is_fetched_as_it_is_sent_and_asked_for_without_anything_of
     found = await source.fetch(
         server.url(f"/data/a%20b.csv?{KEY}"), to, on_bytes=lambda done, of: progress.append((done, of))
     )
-    assert found == FetchedFile("a b.csv", len(content))
+    assert found == FetchedFile("a b.csv", len(content), sha256(content))
     assert to.read_bytes() == content
     assert progress[-1] == (len(content), len(content))
     assert to.stat().st_mode & 0o077 == 0
@@ -330,8 +345,9 @@ class TestAgain:
     ) -> None:
         broken = Broken(*STRONG)
         server.answer(broken.begin, rest(*STRONG))
-        await source.fetch(server.url(), to, on_bytes=broken.on_bytes)
+        found = await source.fetch(server.url(), to, on_bytes=broken.on_bytes)
         assert to.read_bytes() == CONTENT
+        assert found.sha256 == sha256(CONTENT)
         first, second = server.asked
         assert (first.headers.get("range"), second.headers["if-range"]) == (None, '"v1"')
         assert MIB <= int(second.headers["range"].removeprefix("bytes=").removesuffix("-")) <= 2 * MIB
@@ -360,7 +376,7 @@ class TestAgain:
     ) -> None:
         broken = Broken(*STRONG)
         server.answer(broken.begin, other, answer(b"abc", *STRONG))
-        await source.fetch(server.url(), to, on_bytes=broken.on_bytes)
+        assert (await source.fetch(server.url(), to, on_bytes=broken.on_bytes)).sha256 == sha256(b"abc")
         assert to.read_bytes() == b"abc"
         assert "range" not in server.asked[2].headers
 
@@ -414,6 +430,38 @@ async def test_a_download_that_is_cancelled_leaves_nothing_open(server: OddServe
         task.cancel()
     assert task.cancelled()
     assert to not in [each.resolve() for each in Path("/proc/self/fd").iterdir() if each.exists()]
+
+
+async def test_what_a_task_reads_is_known_without_anything_secret_of_its_url(server: OddServer, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    server.answer(redirect(f"/led.csv?{KEY}"), answer(b"content"))
+    sources = (
+        SpecConfig(type="urlDownload", params={"URL": server.url(f"/one?{KEY}")}),
+        SpecConfig(type="localDirectory", params={"SourcePath": str(tmp_path / "data")}),
+    )
+    usage, workspace = TaskUsage(), Workspace(tmp_path / "execution")
+    workspace.create(())
+    order = InputOrder(
+        execution_id=ExecutionId("e-1"),
+        task=new_task(input_sources=tuple(InputSource(source=each, target=f"/in/{each.type}") for each in sources)),
+        workspace=workspace,
+        on_known=usage.reads,
+    )
+    of_s3 = Resource(name="inputs/2")
+    usage.reads((of_s3,))
+    allowed = AllowedPaths([f"{tmp_path}/data:ro"])
+    urls = UrlInputs(InputSettings(allowed_addresses=LOOPBACK))
+    await Inputs({"urldownload": urls, "localdirectory": LocalInputs(allowed)}).fetch(order)
+    assert usage.inputs == (
+        of_s3,
+        Resource(
+            name="inputs/0/led.csv",
+            uri=server.url("/one"),
+            digest={"sha256": sha256(b"content")},
+            annotations={"bytes": "7"},
+        ),
+        Resource(name="inputs/1", uri=f"file://{tmp_path}/data"),
+    )
 
 
 async def test_no_log_line_has_a_url(

@@ -21,7 +21,7 @@ def test_results_of_several_parts_fill_together_what_one_may_fill(tmp_path: Path
     archive = tmp_path / "archive.tar.gz"
     archive.write_bytes(gzipped(file("part.bin", os.urandom(LIMIT_BYTES * 2 // 3))))
     source = InputSource(source=SpecConfig(type="result"), target="/in")
-    place = InputPlace(source, tmp_path / "in", is_mounted=True)
+    place = InputPlace(0, source, tmp_path / "in", is_mounted=True)
     one, other = (
         ViewedFile(place=place, path=path, cached=os.fspath(archive), size=archive.stat().st_size, archive=True)
         for path in ("0", "1")

@@ -14,7 +14,7 @@ from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import Key  # type: ignore[attr-defined]  # as its documentation does
 
 from compute.inputs.objects.given import GivenInputs
-from compute.inputs.read_objects import MOST_NAMED, inputs_read
+from compute.inputs.read_inputs import MAX_NAME, MAX_URI, MOST_NAMED, inputs_read, own_read, path_read, url_read
 from compute.journal.entry import Happening, Phase, new_entry
 from compute.upload.delivery import Trouble
 from compute.upload.provenance import NodeSigner
@@ -159,6 +159,21 @@ def test_few_inputs_are_named_and_many_have_one_digest(count: int) -> None:
         assert few[-1].annotations == {"bytes": "2", "etag": '"e"'}
     else:
         assert [(each.name, each.annotations["files"]) for each in few] == [("inputs", str(count + 1))]
+
+
+@pytest.mark.parametrize("count", [2, MOST_NAMED, 64])
+def test_inputs_that_a_node_reads_by_itself_are_named_and_take_no_more_room_than_there_is(count: int) -> None:
+    """64 are as many as a task may have."""
+    url, name = "https://example.com/" + "x" * MAX_URI, "y" * MAX_NAME
+    urls = [url_read(each, name, url, size_bytes=1 << 40, sha256="1" * 64) for each in range(count - 1)]
+    read = own_read([*urls, path_read(count - 1, "/data/a b")])
+    managed = tuple(Resource(name="z" * MAX_NAME, digest={"sha256": "2" * 64}) for _ in range(MOST_NAMED))
+    *_, last = dependencies(envelope(known={"inputs": (*managed, *read)}))
+    if count <= MOST_NAMED:
+        assert last == {"name": f"inputs/{count - 1}", "uri": "file:///data/a%20b"}
+    else:
+        assert (last["name"], last["annotations"]) == ("inputs", {"inputs": "64"})
+        assert read != own_read([*urls, path_read(count - 1, "/data/b")])
 
 
 def by_public_tool(text: str, key: str) -> None:

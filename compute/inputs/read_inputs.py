@@ -1,7 +1,8 @@
-"""Objects that a task reads, as its node signs them: each by its digest while they are few, else all by one."""
+"""Inputs that a task reads, as its node signs them: each by its digest while they are few, else all by one."""
 
 import hashlib
 from collections.abc import Sequence
+from urllib.parse import quote
 
 import msgspec
 
@@ -11,6 +12,7 @@ from shared.protocol.results.provenance import INPUTS, Resource
 
 MOST_NAMED = 32
 MAX_NAME = 300
+MAX_URI = 300
 
 _encode = msgspec.json.Encoder().encode
 
@@ -34,6 +36,29 @@ def inputs_read(given: GivenInputs, first: Sequence[InputFile]) -> tuple[Resourc
             annotations={"files": str(given.total), "bytes": str(given.total_bytes)},
         ),
     )
+
+
+def url_read(number: int, name: str, url: str, *, size_bytes: int, sha256: str) -> Resource:
+    """What came from the URL of the `number`th input, which is to be told without anything secret."""
+    return Resource(
+        name=f"{INPUTS}/{number}/{name}"[:MAX_NAME],
+        uri=url[:MAX_URI],
+        digest={"sha256": sha256},
+        annotations={"bytes": str(size_bytes)},
+    )
+
+
+def path_read(number: int, path: str) -> Resource:
+    """What the node itself has at this path, of which nobody knows a digest: it may be large, and may change."""
+    return Resource(name=f"{INPUTS}/{number}", uri=f"file://{quote(path)}"[:MAX_URI])
+
+
+def own_read(read: Sequence[Resource]) -> tuple[Resource, ...]:
+    """What is told of those that the node reads by itself."""
+    if len(read) <= MOST_NAMED:
+        return tuple(read)
+    digest = hashlib.sha256(_encode(read)).hexdigest()
+    return (Resource(name=INPUTS, digest={"sha256": digest}, annotations={"inputs": str(len(read))}),)
 
 
 def _resource(file: InputFile) -> Resource:
