@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from itertools import islice
 
-from orchestrator.dispatch.node_slots import NodeSlots
+from orchestrator.admission.bounds.node_slots import NodeSlots
 from orchestrator.rules.records import ExecutionRecord, about_execution
 from orchestrator.rules.replicas.agreement import false_answer, is_false
 from orchestrator.s3.locations import Locations

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 
-from orchestrator.dispatch.node_slots import NodeSlots
+from orchestrator.admission.bounds.node_slots import NodeSlots
 from orchestrator.rules.records import ExecutionRecord, about_execution
 from orchestrator.s3.bucket import Bucket
 from orchestrator.s3.plain_objects import what_differs

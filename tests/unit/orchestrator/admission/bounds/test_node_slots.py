@@ -5,8 +5,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from orchestrator.dispatch import node_slots
-from orchestrator.dispatch.node_slots import NodeSlots
+from orchestrator.admission.bounds import node_slots
+from orchestrator.admission.bounds.node_slots import NodeSlots
 from shared.errors import StorageUnavailable
 from tests.waiting import eventually
 
