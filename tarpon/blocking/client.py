@@ -646,16 +646,25 @@ class SyncClient:
         )
 
     def compare_results(
-        self, first: str | Path, second: str | Path, *, namespace: str = "", limit: int = SHOWN
+        self,
+        first: str | Path,
+        second: str | Path,
+        *,
+        executions: Sequence[str] = (),
+        namespace: str = "",
+        limit: int = SHOWN,
     ) -> Comparison:
         """Compare the results of two jobs part by part, or of two executions by their whole ids.
 
+        `executions` are ids, or beginnings of some: one for each of the jobs, in their order, which may be the same job.
         A Path is a folder on this machine, such as one that get_results has made: what this user's umask takes from modes
         does not count then. At most `limit` differences are listed, and counted all of them; of files that differ in their
         content the first bytes that do are looked for. In memory are one entry and some MiB of each. Raises what list_files
         raises, ManifestDamaged where a manifest is not that of its result, NotInOrder, TooManyFilesToRead and OSError.
         """
-        return self._loop.run(compare_results(self._opened(), first, second, namespace=namespace, limit=limit))
+        return self._loop.run(
+            compare_results(self._opened(), first, second, executions=executions, namespace=namespace, limit=limit)
+        )
 
     def verify_results(
         self, job: str, *, namespace: str = "", version: int = 0, execution: str = ""

@@ -1,6 +1,6 @@
 """Comparing the results of two jobs or executions: by their manifests first, and then by ranges of what differs."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
@@ -40,10 +40,17 @@ class _Meant(NamedTuple):
 
 
 async def compare_results(
-    client: OrchestratorCalls, first: str | Path, second: str | Path, *, namespace: str = "", limit: int = SHOWN
+    client: OrchestratorCalls,
+    first: str | Path,
+    second: str | Path,
+    *,
+    executions: Sequence[str] = (),
+    namespace: str = "",
+    limit: int = SHOWN,
 ) -> Comparison:
     """Compare the results of two jobs part by part, or of two executions by their whole ids.
 
+    `executions` are ids, or beginnings of some: one for each of the jobs, in their order, which may be the same job.
     A Path is a folder on this machine, such as one that get_results has made: what this user's umask takes from modes
     does not count then. At most `limit` differences are listed, and counted all of them; of files that differ in their
     content the first bytes that do are looked for. In memory are one entry and some MiB of each. Raises what list_files
@@ -51,7 +58,11 @@ async def compare_results(
     """
     if not 0 <= limit <= MOST_SHOWN:
         raise InvalidInput(f"{limit} differences cannot be listed; the limit is between 0 and {MOST_SHOWN:,}.")
-    one, other = await _meant(client, first, namespace), await _meant(client, second, namespace)
+    jobs = [each for each in (first, second) if isinstance(each, str) and not _is_execution(each)]
+    if executions and len(executions) != len(jobs):
+        raise InvalidInput(f"{len(executions)} executions are named, and {len(jobs)} jobs: name one of each.")
+    named = iter(executions)
+    one, other = [await _meant(client, each, namespace, named) for each in (first, second)]
     if isinstance(one, LocalFolder) or isinstance(other, LocalFolder):
         return await _with_folder(client, one, other, namespace, limit)
     pairs, only_first, only_second = _pairs(one, other)
@@ -95,13 +106,22 @@ async def _opened(
         yield ComparedResult.of(params), source
 
 
-async def _meant(client: OrchestratorCalls, what: str | Path, namespace: str) -> "_Meant | LocalFolder":
+def _is_execution(what: str) -> bool:
+    return what.startswith(_EXECUTION) and is_like_id(what)
+
+
+async def _meant(
+    client: OrchestratorCalls, what: str | Path, namespace: str, executions: Iterator[str]
+) -> "_Meant | LocalFolder":
+    """Of a job the next of the `executions` alone, as long as there is one."""
     if isinstance(what, Path):
         return await in_thread(lambda: LocalFolder(what))
-    is_execution = what.startswith(_EXECUTION) and is_like_id(what)
-    job, execution = ((await client.execution(what)).job_id, what) if is_execution else (what, "")
+    if _is_execution(what):
+        job, execution = (await client.execution(what)).job_id, what
+    else:
+        job, execution = what, next(executions, "")
     view = await chosen_version(client, job, namespace=namespace, execution=execution)
-    return _Meant(job, await offered(client, job, view, namespace=namespace, execution=execution), is_execution)
+    return _Meant(job, await offered(client, job, view, namespace=namespace, execution=execution), bool(execution))
 
 
 def _pairs(

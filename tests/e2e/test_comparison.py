@@ -98,6 +98,14 @@ def test_two_executions_of_one_job_are_compared_by_their_ids(running: Stack, fir
     assert "There is no execution" in refused.stderr
     refused = running.cli("job", "compare", one, other[:10], check=False)
     assert "An id of an execution begins so" in refused.stderr
+    told = json.loads(running.cli("job", "compare", first, "-e", one[:20], "-e", other[:20], "--output", "json").stdout)
+    assert [(each["First"]["ExecutionID"], each["Second"]["ExecutionID"]) for each in told["Results"]] == [(one, other)]
+    for named, why in (
+        ((first, "-e", "e-", "-e", one), "is the beginning of 2 executions' ids"),
+        ((first, "-e", one), "two executions of a job with -e"),
+        ((first, first, "-e", one), "1 executions are named, and 2 jobs"),
+    ):
+        assert why in running.cli("job", "compare", *named, check=False).stderr
 
 
 def test_a_folder_is_compared_with_what_was_published(running: Stack, tmp_path: Path, first: str) -> None:

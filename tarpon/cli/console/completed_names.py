@@ -181,7 +181,7 @@ def _item(value: str, **about: Any) -> "CompletionItem":
 
 def _named_job(context: click.Context) -> str:
     """Where an option has no value yet, click leaves the arguments as they are."""
-    return context.params.get("job") or next(iter(context.args), "")
+    return context.params.get("job") or context.params.get("first") or next(iter(context.args), "")
 
 
 def _job(job: str) -> str:

@@ -17,12 +17,23 @@ if TYPE_CHECKING:
     from tarpon.client import Client
     from tarpon.comparison.views import BytesView, Comparison, EntryView, PathDifference, ResultComparison
 
+_TWO = 2
 _WORDS = {"only-first": "only in the first", "only-second": "only in the second"}
 
 
 @click.command(cls=Command)
 @click.argument("first", metavar="JOB|EXECUTION|FOLDER", shell_complete=completed_names.jobs)
-@click.argument("second", metavar="JOB|EXECUTION|FOLDER", shell_complete=completed_names.jobs)
+@click.argument("second", metavar="JOB|EXECUTION|FOLDER", required=False, shell_complete=completed_names.jobs)
+@click.option(
+    "-e",
+    "--execution",
+    "--execution-id",
+    "executions",
+    multiple=True,
+    metavar="ID",
+    shell_complete=completed_names.executions,
+    help="Of a JOB the result of this execution, or beginning of an id; once for each JOB, or twice for one alone.",
+)
 @click.option(
     "--limit",
     type=click.IntRange(0, 10_000),
@@ -34,17 +45,29 @@ _WORDS = {"only-first": "only in the first", "only-second": "only in the second"
 @output_option
 @namespace_option
 @with_client
-async def compare(client: "Client", *, first: str, second: str, limit: int, output: str, namespace: str) -> int:
+async def compare(
+    client: "Client",
+    *,
+    first: str,
+    second: str | None,
+    executions: tuple[str, ...],
+    limit: int,
+    output: str,
+    namespace: str,
+) -> int:
     """Compare two results: paths, types, modes, sizes, targets of links and contents, but no times.
 
-    Two jobs are compared part by part, two executions by their whole ids, also of one job. A FOLDER begins with a dot
-    or slash, as in ./job-one. No more is fetched than what they have and the beginning of what differs. Exits with 0 if
-    they are the same, and with 8 if they differ.
+    Two jobs are compared part by part. EXECUTION is a whole id; by the beginnings of ids executions of one job are
+    compared as in `tarpon job compare JOB -e e-1a2b -e e-3c4d`. A FOLDER begins with a dot or slash, as in ./job-one.
+    No more is fetched than what they have and the beginning of what differs. Exits with 0 if they are the same, and
+    with 8 if they differ.
     """
     from tarpon.comparison.compare import compare_results
 
-    one, other = (Path(each) if each.startswith(FOLDER_BEGINS) else each for each in (first, second))
-    found = await compare_results(client, one, other, namespace=namespace, limit=limit)
+    if second is None and len(executions) != _TWO:
+        raise click.UsageError("Name two results: jobs, executions or folders, or two executions of a job with -e.")
+    one, other = (Path(each) if each.startswith(FOLDER_BEGINS) else each for each in (first, second or first))
+    found = await compare_results(client, one, other, executions=executions, namespace=namespace, limit=limit)
     show(found, output, lambda: "\n".join(_lines(found)))
     return Exit.OK if found.equal else Exit.DIFFERENT
 
