@@ -20,9 +20,8 @@ from shared.protocol.results.dsse import (
     encode_envelope,
     pre_authentication_encoding,
 )
+from shared.protocol.results.result_record import PAYLOAD_TYPE
 from shared.settings.secret import Secret
-
-PAYLOAD_TYPE = "application/vnd.tarpon.result+json"
 
 
 class SignatureMissing(InvalidInput):

@@ -50,6 +50,7 @@ class JobDetailRoutes:
         self._model = assembly.model
         self._store = assembly.store
         self._locations = assembly.locations
+        self._records_key = assembly.result_signer.public_key
         self._nodes = assembly.nodes
         self._waits = assembly.waits
         self._shares = assembly.shares
@@ -244,7 +245,12 @@ class JobDetailRoutes:
     async def get_results(self, request: web.Request) -> web.Response:
         entry, query = self.entry(request), query_of(request, ResultsQuery)
         found = await results(
-            entry, self._locations, version=query.job_version, execution=query.execution_id, refused=query.refused
+            entry,
+            self._locations,
+            version=query.job_version,
+            execution=query.execution_id,
+            refused=query.refused,
+            records_key=self._records_key if query.records else "",
         )
         who = principal_of(request)
         await self._audit.record(*results_signed(entry, found, who.kind, who.name, source_of(request)))

@@ -148,6 +148,9 @@ class ResultsQuery(InNamespace, frozen=True, kw_only=True):
     refused: Annotated[
         bool, Meta(description="Whether S3 has refused the URLs that were given last: S3 keys are then read again.")
     ] = False
+    records: Annotated[
+        bool, Meta(description="Whether to give URLs of the records beside results, and the key that signs these.")
+    ] = False
 
 
 class WaitsQuery(InNamespace, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from orchestrator.assembly import replicas
 from orchestrator.backups.access import Progress, access
 from orchestrator.backups.bucket_access import listed
 from orchestrator.rules.records import NameRecord
-from orchestrator.rules.result_record import FORMAT, ResultRecord, rebuilt
+from orchestrator.rules.result_record import ResultRecord, rebuilt
 from orchestrator.s3.bucket import Bucket
 from orchestrator.s3.locations import Locations
 from orchestrator.s3.verification import Absent, ObjectFacts
@@ -23,11 +23,11 @@ from orchestrator.storage.record_refill import Refill
 from orchestrator.storage.wall_clock import now_ns
 from shared.errors import InvalidInput
 from shared.protocol.objects import is_record_key, record_key, root_of
+from shared.protocol.results.result_record import FORMAT, MAX_RECORD_BYTES
 from shared.runtime.aio import pipelined
 from shared.settings.config import Config
 
 AT_ONCE = 16
-MOST_BYTES = 64 << 10
 """A record has a few KiB, most of them warnings about entries."""
 MOST_TOLD = 1000
 
@@ -140,7 +140,7 @@ class _Reading:
 
     async def _judged(self, bucket: Bucket, key: str) -> ResultRecord | str:
         """The record, or why it does not count. Raises StorageUnavailable."""
-        body = await bucket.read(key, most_bytes=MOST_BYTES)
+        body = await bucket.read(key, most_bytes=MAX_RECORD_BYTES)
         if isinstance(body, Absent):
             return "It is gone, or may not be read."
         try:

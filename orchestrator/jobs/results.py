@@ -21,7 +21,7 @@ from shared.jobs.publisher_params import GZIP, PLAIN
 from shared.jobs.spec import Job
 from shared.jobs.states import ExecutionState
 from shared.protocol import rest
-from shared.protocol.objects import content_manifest_key, index_key, is_plain, provenance_key
+from shared.protocol.objects import content_manifest_key, index_key, is_plain, provenance_key, record_key
 from shared.protocol.published_facts import shown
 from shared.protocol.rest import ResultItem
 from shared.protocol.results.provenance import specification_digest
@@ -38,6 +38,7 @@ async def results(
     after: int = -1,
     most: int = sys.maxsize,
     refused: bool = False,
+    records_key: str = "",
 ) -> tuple[ResultItem, ...]:
     """Of a version, by partition; of the newest one if `version` is 0.
 
@@ -46,7 +47,8 @@ async def results(
 
     `execution` is the id of one execution, or the beginning of its id; it may be of any version unless that is given.
     They are those of the parts after the `after`th, `most` of them. `refused` is whether S3 has refused URLs that were
-    given before: the keys that sign are then read again.
+    given before: the keys that sign are then read again. With a `records_key`, which is that by which this orchestrator
+    signs the records beside results, they are told too.
     One that cannot be signed is left out and logged, as long as another can. Raises StorageUnavailable if none can,
     NoResults for one execution that has none, or results that were deleted, and NotFound or InvalidInput for what is
     not there or not clear. A job that has no results (yet) gives none.
@@ -67,7 +69,7 @@ async def results(
     problem: StorageUnavailable | None = None
     for each in done:
         try:
-            items.append(await _item(entry, each, locations))
+            items.append(await _item(entry, each, locations, records_key))
         except StorageUnavailable as error:
             problem = error
             told = "The result of execution %s cannot be signed: %s"
@@ -98,7 +100,8 @@ def results_signed(
 
 
 def _urls_of(params: rest.ResultParams) -> int:
-    return sum(map(bool, (params.pre_signed_url, params.index_url, params.manifest_url, params.provenance_url)))
+    urls = (params.pre_signed_url, params.index_url, params.manifest_url, params.provenance_url, params.record_url)
+    return sum(map(bool, urls))
 
 
 def results_of_parts(entry: JobEntry, version: int) -> list[ExecutionRecord]:
@@ -166,14 +169,14 @@ def _stand_ins(entry: JobEntry, record: ExecutionRecord) -> tuple[str, ...]:
     )
 
 
-async def _item(entry: JobEntry, record: ExecutionRecord, locations: Locations) -> ResultItem:
+async def _item(entry: JobEntry, record: ExecutionRecord, locations: Locations, records_key: str) -> ResultItem:
     assert record.location is not None
     assert record.result is not None
     now, name = datetime.now(UTC), saved_names.saved_name(entry, record)
     bucket, key = await locations.bucket_of(record.location), record.location.key
     signed_urls = {
         kind: await bucket.sign_get(where, saved_as=name + ending)
-        for kind, where, ending in _objects(key, record.result)
+        for kind, where, ending in _objects(key, record.result, has_record=bool(records_key))
     }
     lifetime = min(each.lifetime_seconds for each in signed_urls.values())
     urls = {kind: each.url for kind, each in signed_urls.items()}
@@ -185,6 +188,8 @@ async def _item(entry: JobEntry, record: ExecutionRecord, locations: Locations) 
             index_url=urls.get("index", ""),
             manifest_url=urls.get("manifest", ""),
             provenance_url=urls.get("provenance", ""),
+            record_url=urls.get("record", ""),
+            records_key=records_key,
             expires_at=(now + timedelta(seconds=lifetime)).replace(microsecond=0),
             source_spec=rest.SourceSpec(**record.location.shown()),
             execution_id=record.id,
@@ -211,7 +216,7 @@ def _specification(signed: RecordedProvenance | None, spec: Job | None) -> str:
     return signed.specification or (specification_digest(spec) if spec is not None else "")
 
 
-def _objects(key: str, result: VerifiedResult) -> Iterator[tuple[str, str, str]]:
+def _objects(key: str, result: VerifiedResult, *, has_record: bool) -> Iterator[tuple[str, str, str]]:
     """Its objects: by which name the URL of each is told, its key, and how its name ends where a browser saves it."""
     yield "archive", key, saved_names.MANIFEST if is_plain(key) else saved_names.ARCHIVE
     if result.index_bytes:
@@ -220,3 +225,5 @@ def _objects(key: str, result: VerifiedResult) -> Iterator[tuple[str, str, str]]
         yield "manifest", content_manifest_key(key), saved_names.MANIFEST
     if result.provenance is not None:
         yield "provenance", provenance_key(key), saved_names.PROVENANCE
+    if has_record:
+        yield "record", record_key(key), saved_names.RECORD

@@ -29,8 +29,8 @@ from shared.jobs.spec import OPS, Job, SpecConfig, Task
 from shared.jobs.states import ExecutionState
 from shared.protocol import subjects
 from shared.protocol.messages import RunOutput
+from shared.protocol.results.result_record import FORMAT
 
-FORMAT = 1
 LOST_ENGINE = "lost"
 """The engine of a task of which nothing is known any more: no node has it, so that nothing runs in its place."""
 _TOPIC = "Rebuild"

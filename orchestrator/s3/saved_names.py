@@ -6,6 +6,7 @@ from orchestrator.rules.records import ExecutionRecord
 from orchestrator.state.job_entry import JobEntry
 
 ARCHIVE, INDEX, MANIFEST, PROVENANCE = ".tar.gz", ".index.json.gz", ".manifest.json.gz", ".provenance.json"
+RECORD = ".result.json"
 MAX_STEM_BYTES = 120
 """File systems take 255 for a name, and each byte that is no ASCII has five characters in the URL."""
 

@@ -393,6 +393,10 @@ class ResultParams(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     provenance_sha256: str = field(name="ProvenanceSHA256", default="")
     provenance_key: str = ""
     """The public key that was its node's when the result was reported."""
+    record_url: str = field(name="RecordURL", default="")
+    """A signed GET of the record beside the result, where it was asked for; nobody says whether one is there."""
+    records_key: str = ""
+    """The public key by which the orchestrator signs such records, where they were asked for."""
     node_id: str = field(name="NodeID", default="")
     spec_digest: str = ""
     """Of the specification of this version of the job (docs/provenance.md)."""

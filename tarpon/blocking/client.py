@@ -8,7 +8,7 @@
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -291,16 +291,29 @@ class SyncClient:
         return self._loop.run(self._opened().versions(job, namespace=namespace))
 
     def results(
-        self, job: str, *, namespace: str = "", job_version: int = 0, execution_id: str = "", refused: bool = False
+        self,
+        job: str,
+        *,
+        namespace: str = "",
+        job_version: int = 0,
+        execution_id: str = "",
+        refused: bool = False,
+        records: bool = False,
     ) -> tuple[ResultItem, ...]:
         """The results of a version, each with a freshly signed URL; version 0 is the newest.
 
         Or that of one execution, of whichever version. Fetch them with tarpon.results.get_results. `refused` tells the
-        orchestrator that S3 has refused the URLs that it gave last.
+        orchestrator that S3 has refused the URLs that it gave last. With `records` they have URLs of the records beside
+        results as well, whether there are any or not.
         """
         return self._loop.run(
             self._opened().results(
-                job, namespace=namespace, job_version=job_version, execution_id=execution_id, refused=refused
+                job,
+                namespace=namespace,
+                job_version=job_version,
+                execution_id=execution_id,
+                refused=refused,
+                records=records,
             )
         )
 
@@ -667,22 +680,40 @@ class SyncClient:
         )
 
     def verify_results(
-        self, job: str, *, namespace: str = "", version: int = 0, execution: str = ""
+        self,
+        job: str,
+        *,
+        namespace: str = "",
+        version: int = 0,
+        execution: str = "",
+        records_keys: Collection[str] = (),
     ) -> ResultsVerification:
         """Verify all results of a job, or those of one version or execution.
 
-        What is wrong of them is in the answer. Raises what list_files raises of a job without results, and Unavailable.
+        Records beside results may be signed by one of the `records_keys`, too, which earlier orchestrators had. What is
+        wrong of them is in the answer. Raises what list_files raises of a job without results, and Unavailable.
         """
         return self._loop.run(
-            verify_results(self._opened(), job, namespace=namespace, version=version, execution=execution)
+            verify_results(
+                self._opened(),
+                job,
+                namespace=namespace,
+                version=version,
+                execution=execution,
+                records_keys=records_keys,
+            )
         )
 
-    def verify_folder(self, folder: Path, *, namespace: str = "", execution: str = "") -> ResultsVerification:
+    def verify_folder(
+        self, folder: Path, *, namespace: str = "", execution: str = "", records_keys: Collection[str] = ()
+    ) -> ResultsVerification:
         """Verify the result of this execution, or of that which the folder remembers, and compare the folder with it.
 
         Raises InvalidInput where no execution is known of the folder, OSError, and what verify_results raises.
         """
-        return self._loop.run(verify_folder(self._opened(), folder, namespace=namespace, execution=execution))
+        return self._loop.run(
+            verify_folder(self._opened(), folder, namespace=namespace, execution=execution, records_keys=records_keys)
+        )
 
 
 def _end(loop: LoopThread, client: Client) -> None:

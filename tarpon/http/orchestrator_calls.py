@@ -265,18 +265,27 @@ class OrchestratorCalls(OperatorCalls, DataCalls):
         return await self._all(job_path(job, "/versions"), Page[JobView], query_of(namespace=namespace))
 
     async def results(
-        self, job: str, *, namespace: str = "", job_version: int = 0, execution_id: str = "", refused: bool = False
+        self,
+        job: str,
+        *,
+        namespace: str = "",
+        job_version: int = 0,
+        execution_id: str = "",
+        refused: bool = False,
+        records: bool = False,
     ) -> tuple[ResultItem, ...]:
         """The results of a version, each with a freshly signed URL; version 0 is the newest.
 
         Or that of one execution, of whichever version. Fetch them with tarpon.results.get_results. `refused` tells the
-        orchestrator that S3 has refused the URLs that it gave last.
+        orchestrator that S3 has refused the URLs that it gave last. With `records` they have URLs of the records beside
+        results as well, whether there are any or not.
         """
         query = query_of(
             namespace=namespace,
             job_version=str(job_version or ""),
             execution_id=execution_id,
             refused="true" if refused else "",
+            records="true" if records else "",
         )
         return await self._all(job_path(job, "/results"), Page[ResultItem], query)
 

@@ -40,8 +40,11 @@ async def offered(
     namespace: str = "",
     partition: int | None = None,
     execution: str = "",
+    records: bool = False,
 ) -> tuple[ResultParams, ...]:
     """The results of `job` in the version of `view`, or those of one partition or execution (or beginning of an id).
+
+    `records` is as that of Client.results.
 
     Raises JobNotEnded, NoResults, and NotFound or InvalidInput where what was chosen is not there or not clear.
     """
@@ -50,7 +53,9 @@ async def offered(
         raise JobNotEnded(f"Job {job} is {view.state.state_type} and has no results yet.", job)
     if is_without_publisher(view):
         raise NoResults(f"Job {job} has no publisher, and so no results.", hint=f"Try: tarpon job logs {job}")
-    results = await client.results(job, namespace=namespace, job_version=view.version, execution_id=execution)
+    results = await client.results(
+        job, namespace=namespace, job_version=view.version, execution_id=execution, records=records
+    )
     if not results:
         raise NoResults(
             f"{_called(job, view)} is {view.state.state_type} and has no results.",
@@ -119,13 +124,15 @@ def parts_told(parts: Sequence[tuple[int, str]]) -> str:
     return f"{told} and {len(parts) - _NAMED} more" if len(parts) > _NAMED else told
 
 
-def renewer(client: OrchestratorCalls, job: str, params: ResultParams, *, namespace: str = "") -> Renew:
+def renewer(
+    client: OrchestratorCalls, job: str, params: ResultParams, *, namespace: str = "", records: bool = False
+) -> Renew:
     """What gives the same result with fresh URLs. It raises DownloadFailed where there is none any more."""
 
     async def renew() -> ResultParams:
         execution, version = params.execution_id, params.job_version
         offers = await client.results(
-            job, namespace=namespace, job_version=version, execution_id=execution, refused=True
+            job, namespace=namespace, job_version=version, execution_id=execution, refused=True, records=records
         )
         for result in offers:
             if result.params.execution_id == execution:

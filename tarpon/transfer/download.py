@@ -219,6 +219,21 @@ def provenance_of(session: aiohttp.ClientSession, params: ResultParams, *, renew
     )
 
 
+def record_of(session: aiohttp.ClientSession, params: ResultParams, *, renew: Renew) -> StoredObject:
+    """What the orchestrator has signed of a result, of any size, if it is there."""
+
+    async def renewed_url() -> str:
+        return (await renew()).record_url
+
+    return StoredObject(
+        session,
+        params.record_url,
+        size_bytes=0,
+        what=f"The record of execution {params.execution_id}",
+        renew=renewed_url,
+    )
+
+
 async def made_in_thread(make: Callable[[], T], undo: Callable[[T], None]) -> T:
     """What `make` gives; where its caller has been cancelled meanwhile, it is undone."""
     made: list[T] = []

@@ -1,6 +1,7 @@
 """Verifying a folder into which a result was fetched: that the result is what its node signed, and the folder is it."""
 
 import shlex
+from collections.abc import Collection
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -15,7 +16,12 @@ from tarpon.verification.views import ResultProblem, ResultsVerification, Verifi
 
 
 async def verify_folder(
-    client: OrchestratorCalls, folder: Path, *, namespace: str = "", execution: str = ""
+    client: OrchestratorCalls,
+    folder: Path,
+    *,
+    namespace: str = "",
+    execution: str = "",
+    records_keys: Collection[str] = (),
 ) -> ResultsVerification:
     """Verify the result of this execution, or of that which the folder remembers, and compare the folder with it.
 
@@ -28,7 +34,7 @@ async def verify_folder(
             hint="Name it with --execution. Of a job with several parts each has a folder of its own.",
         )
     job = (await client.execution(execution)).job_id
-    found = await verify_results(client, job, namespace=namespace, execution=execution)
+    found = await verify_results(client, job, namespace=namespace, execution=execution, records_keys=records_keys)
     try:
         compared = await compare_results(client, execution, folder, namespace=namespace, limit=1)
     except (Damaged, DownloadFailed):

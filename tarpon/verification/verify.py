@@ -4,7 +4,7 @@ Nothing is kept of them, and no more than some MiB are in memory.
 """
 
 import tempfile
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Sequence
 from typing import Any
 
 import aiohttp
@@ -29,9 +29,11 @@ from tarpon.transfer.download import (
     index_of,
     manifest_of,
     provenance_of,
+    record_of,
 )
 from tarpon.transfer.stored_object import object_session
 from tarpon.verification.envelope_check import envelope_problems
+from tarpon.verification.record_check import signer_of
 from tarpon.verification.views import ResultProblem, ResultsVerification, ResultVerification, VerificationProblem
 
 IN_MEMORY_BYTES = 4 << 20
@@ -40,14 +42,21 @@ _NOT_SHOWN = frozenset({"NodeNotFound", "Forbidden"})
 
 
 async def verify_results(
-    client: OrchestratorCalls, job: str, *, namespace: str = "", version: int = 0, execution: str = ""
+    client: OrchestratorCalls,
+    job: str,
+    *,
+    namespace: str = "",
+    version: int = 0,
+    execution: str = "",
+    records_keys: Collection[str] = (),
 ) -> ResultsVerification:
     """Verify all results of a job, or those of one version or execution.
 
-    What is wrong of them is in the answer. Raises what list_files raises of a job without results, and Unavailable.
+    Records beside results may be signed by one of the `records_keys`, too, which earlier orchestrators had. What is
+    wrong of them is in the answer. Raises what list_files raises of a job without results, and Unavailable.
     """
     view = await chosen_version(client, job, namespace=namespace, version=version, execution=execution)
-    found = await offered(client, job, view, namespace=namespace, execution=execution)
+    found = await offered(client, job, view, namespace=namespace, execution=execution, records=True)
     keys: dict[str, Sequence[NodeKeyView]] = {}
     results: list[ResultVerification] = []
     async with object_session(client.trust) as session:
@@ -55,7 +64,8 @@ async def verify_results(
             if params.node_id not in keys:
                 keys[params.node_id] = await _keys_of(client, params.node_id)
             check = _Check(client, session, view.id, params, namespace)
-            results.append(ResultVerification.of(params, tuple(await check.problems(keys[params.node_id]))))
+            problems = await check.problems(keys[params.node_id], {params.records_key, *records_keys})
+            results.append(ResultVerification.of(params, tuple(problems), check.records_key))
     return ResultsVerification(verified=not any(each.problems for each in results), results=tuple(results))
 
 
@@ -71,7 +81,7 @@ async def _keys_of(client: OrchestratorCalls, node: str) -> Sequence[NodeKeyView
 
 
 class _Check:
-    """Of one result."""
+    """Of one result. `records_key` is afterwards by whose record of it beside it nothing is wrong."""
 
     def __init__(
         self, client: OrchestratorCalls, session: aiohttp.ClientSession, job: str, params: ResultParams, namespace: str
@@ -79,14 +89,17 @@ class _Check:
         self._session = session
         self._job = job
         self._params = params
-        self._renew: Renew = renewer(client, job, params, namespace=namespace)
+        self.records_key = ""
+        self._renew: Renew = renewer(client, job, params, namespace=namespace, records=True)
         self._give_urls = url_giver(client, job, params, namespace=namespace)
 
     def __repr__(self) -> str:
         return f"<_Check of {self._params!r}>"
 
-    async def problems(self, keys: Iterable[NodeKeyView]) -> list[VerificationProblem]:
+    async def problems(self, keys: Iterable[NodeKeyView], records_keys: Collection[str]) -> list[VerificationProblem]:
         found = await self._of_provenance(tuple(keys))
+        if self._params.record_url:
+            found += await self._of_record(records_keys)
         if self._params.is_plain:
             found += await self._held(ResultProblem.RESULT_REPLACED, self._read_plain())
         else:
@@ -115,6 +128,18 @@ class _Check:
         except Damaged as error:
             return [_problem(ResultProblem.PROVENANCE_REPLACED, error)]
         return list(envelope_problems(bytes(envelope.content), params, self._job, keys))
+
+    async def _of_record(self, keys: Collection[str]) -> list[VerificationProblem]:
+        """Nothing where there is none, which S3 does not always tell from what may not be read."""
+        envelope = _Envelope(f"The record of execution {self._params.execution_id}")
+        try:
+            await Download(record_of(self._session, self._params, renew=self._renew), sha256="").into(envelope)
+            self.records_key = signer_of(bytes(envelope.content), self._params, self._job, keys)
+        except DownloadFailed:
+            pass
+        except Damaged as error:
+            return [_problem(ResultProblem.RECORD_WRONG, error)]
+        return []
 
     async def _held(self, code: ResultProblem, reading: Coroutine[Any, Any, None]) -> list[VerificationProblem]:
         """What is wrong of an object that is read."""

@@ -18,6 +18,7 @@ class ResultProblem(enum.StrEnum):
     SIGNATURE_WRONG = "SignatureWrong"
     STATEMENT_OF_ANOTHER = "StatementOfAnother"
     KEY_NOT_VALID = "KeyNotValid"
+    RECORD_WRONG = "RecordWrong"
     RESULT_REPLACED = "ResultReplaced"
     MANIFEST_REPLACED = "ManifestReplaced"
     INDEX_REPLACED = "IndexReplaced"
@@ -40,16 +41,21 @@ class ResultVerification(msgspec.Struct, frozen=True, kw_only=True, rename="pasc
     job_version: int
     node_id: str = msgspec.field(name="NodeID", default="")
     key: str = ""
+    records_key: str = ""
+    """By which the orchestrator has signed the record beside it, which says the same; empty where there is none."""
     problems: tuple[VerificationProblem, ...] = ()
 
     @classmethod
-    def of(cls, params: ResultParams, problems: tuple[VerificationProblem, ...]) -> "ResultVerification":
+    def of(
+        cls, params: ResultParams, problems: tuple[VerificationProblem, ...], records_key: str
+    ) -> "ResultVerification":
         return cls(
             execution_id=params.execution_id,
             partition_index=params.partition_index,
             job_version=params.job_version,
             node_id=params.node_id,
             key=params.provenance_key,
+            records_key=records_key,
             problems=problems,
         )
 

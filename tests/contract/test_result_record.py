@@ -3,8 +3,9 @@
 import msgspec
 
 from orchestrator.rules.records import ExecutionRecord, JobRecord, decode_record
-from orchestrator.rules.result_record import FORMAT, ResultRecord, rebuilt
+from orchestrator.rules.result_record import ResultRecord, rebuilt
 from shared.jobs.states import DesiredState
+from shared.protocol.results.result_record import FORMAT
 
 RECORD = (
     b'{"format":1,"job_id":"j-1","namespace":"team-a","name":"daily","type":"batch","version":2,"count":2,"keeps":[1],'

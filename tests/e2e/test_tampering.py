@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from shared.data.nkey import raw_public_key
 from shared.protocol.objects import plain_folder
 from tarpon import Client
 from tarpon.verification import verify_results
-from tests.e2e.stack import Stack, process_job
+from tests.e2e.stack import Stack, process_job, wait_until
 from tests.e2e.tampering import (
     Changed,
     Document,
@@ -55,7 +56,9 @@ def results(running: Stack) -> Results:
         assert running.wait_ended(each)["Job"]["State"]["StateType"] == "Completed"
     one, again = running.api(f"/orchestrator/jobs/{first}/executions?all_job_versions=true")["Items"]
     (only,) = running.api(f"/orchestrator/jobs/{other}/executions")["Items"]
-    return Results(*(Published.of(running, each) for each in (one, again, only)))
+    found = Results(*(Published.of(running, each) for each in (one, again, only)))
+    wait_until(lambda: {each.record for each in found} <= set(running.all_keys()), within=20, what="they have records")
+    return found
 
 
 Tampering = Callable[[Results], Changed]
@@ -64,6 +67,14 @@ Tampering = Callable[[Results], Changed]
 def envelope(edit: Callable[[Results, Document], Document]) -> Tampering:
     """The provenance, with something else in it."""
     return lambda of: {of.one.provenance: json.dumps(edit(of, of.one.envelope)).encode()}
+
+
+def record(edit: Callable[[Results, Document], Document]) -> Tampering:
+    return lambda of: {of.one.record: json.dumps(edit(of, json.loads(of.one.read(of.one.record)))).encode()}
+
+
+def moved(which: str, to: str) -> Tampering:
+    return lambda of: {str(getattr(of.one, to)): of.one.read(str(getattr(of.one, which)))}
 
 
 def manifest(edit: Callable[[list[Document]], object]) -> Tampering:
@@ -137,6 +148,19 @@ def another_time(statement: Document) -> None:
     statement["predicate"]["runDetails"]["metadata"]["finishedOn"] = "2020-01-01T00:00:00Z"
 
 
+def signed_anew(of: Published) -> bytes:
+    """The record, as an earlier orchestrator with another key would have signed it."""
+    return json.dumps(signed_by(STRANGER, json.loads(of.read(of.record)))).encode()
+
+
+def another_node(told: Document) -> None:
+    told["node_id"] = "node-b"
+
+
+def by_its_node(of: Results, found: Document) -> Document:
+    return signed_by(seed_of(of.one.stack, of.one.node), found)
+
+
 def edited(_: Results, found: Document) -> Document:
     return with_statement(found, another_subject)
 
@@ -164,6 +188,7 @@ def without_encoding(of: Results, found: Document) -> Document:
     return signed_by(seed_of(of.one.stack, of.one.node), found, pae=False)
 
 
+ENVELOPE_OF_THE_ORCHESTRATOR = {"ProvenanceReplaced", "ProvenanceMalformed"}
 OF_OBJECTS: dict[str, tuple[Tampering, set[str]]] = {
     "a bit of the archive": (flipped, {"ResultReplaced"}),
     "the archive of another job": (from_another("archive"), {"ResultReplaced"}),
@@ -179,6 +204,14 @@ OF_OBJECTS: dict[str, tuple[Tampering, set[str]]] = {
     "a cut manifest": (cut("manifest"), {"ManifestReplaced"}),
     "no manifest": (gone("manifest"), {"ObjectUnreadable"}),
     "no envelope": (gone("provenance"), {"ObjectUnreadable"}),
+    "the record of another job": (from_another("record"), {"RecordWrong"}),
+    "the record of another execution": (from_another("record", "again"), {"RecordWrong"}),
+    "an edited record": (record(lambda _, found: with_statement(found, another_node)), {"RecordWrong"}),
+    "a record signed by a node": (record(by_its_node), {"RecordWrong"}),
+    "a record in the place of the envelope": (moved("record", "provenance"), ENVELOPE_OF_THE_ORCHESTRATOR),
+    "an envelope in the place of the record": (moved("provenance", "record"), {"RecordWrong"}),
+    "a cut record": (cut("record"), {"RecordWrong"}),
+    "no record": (gone("record"), set()),
 }
 OF_ENVELOPES: dict[str, tuple[Tampering, set[str]]] = {
     "the envelope of another job": (from_another("provenance"), {"KeyOfAnother", "StatementOfAnother"}),
@@ -270,7 +303,14 @@ def test_a_plain_result_is_held_to_the_digests_of_its_files(running: Stack) -> N
 def test_the_command_tells_what_it_has_found_by_its_exit_code(results: Results) -> None:
     one = results.one
     verify = ("job", "verify", one.job, "--execution", one.execution)
-    assert f"is what node {one.node} signed" in one.stack.cli(*verify).stdout
+    told = one.stack.cli(*verify).stdout
+    assert f"is what node {one.node} signed" in told
+    assert re.search(r"record of it, signed with U\w+, says the same", told)
+    with one.changed({one.record: signed_anew(one)}):
+        done = one.stack.cli(*verify, check=False)
+        assert f"is signed by {public_key(STRANGER)}, and not by the orchestrator" in done.stdout
+        done = one.stack.cli(*verify, "--records-key", public_key(STRANGER))
+        assert f"signed with {public_key(STRANGER)}, says the same" in done.stdout
     with one.changed(flipped(results)):
         done = one.stack.cli(*verify, "--output", "json", check=False)
     (found,) = json.loads(done.stdout)["Results"]

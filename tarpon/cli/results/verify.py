@@ -21,11 +21,25 @@ if TYPE_CHECKING:
 @job_or_folder_argument
 @click.option("--job-version", type=click.IntRange(1), metavar="N", help="The results of this version of the job.")
 @click.option("--execution", default="", metavar="ID", help="The result of this execution alone.")
+@click.option(
+    "--records-key",
+    "records_keys",
+    multiple=True,
+    metavar="KEY",
+    help="Believe records beside results that were signed by this public key too, as `admin records-key` prints it.",
+)
 @output_option
 @namespace_option
 @with_client
 async def verify(
-    client: "Client", *, job: str, job_version: int | None, execution: str, output: str, namespace: str
+    client: "Client",
+    *,
+    job: str,
+    job_version: int | None,
+    execution: str,
+    records_keys: tuple[str, ...],
+    output: str,
+    namespace: str,
 ) -> int:
     """Verify the results of a job: what their nodes have signed of them, and the objects in the bucket.
 
@@ -35,9 +49,18 @@ async def verify(
     from tarpon.verification import verify_folder, verify_results
 
     if job.startswith(FOLDER_BEGINS):
-        found = await verify_folder(client, Path(job), namespace=namespace, execution=execution)
+        found = await verify_folder(
+            client, Path(job), namespace=namespace, execution=execution, records_keys=records_keys
+        )
     else:
-        found = await verify_results(client, job, namespace=namespace, version=job_version or 0, execution=execution)
+        found = await verify_results(
+            client,
+            job,
+            namespace=namespace,
+            version=job_version or 0,
+            execution=execution,
+            records_keys=records_keys,
+        )
     show(found, output, lambda: "\n".join(_lines(found)))
     return Exit.OK if found.verified else Exit.DIFFERENT
 
@@ -46,6 +69,8 @@ def _lines(found: "ResultsVerification") -> Iterator[str]:
     for each in found.results:
         what = f"Part {each.partition_index}: {each.execution_id}"
         if not each.problems:
-            yield f"{what} is what node {each.node_id} signed with {each.key}."
+            record = f" The orchestrator's record of it, signed with {each.records_key}, says the same."
+            told = f"{what} is what node {each.node_id} signed with {each.key}."
+            yield f"{told}{record if each.records_key else ''}"
         for problem in each.problems:
             yield f"{what}: {one_line(problem.message)} [{problem.code}]"

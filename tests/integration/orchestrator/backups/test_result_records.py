@@ -6,10 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from orchestrator.admission.result_signing import PAYLOAD_TYPE, ResultSigner, SignatureMissing, opened
+from orchestrator.admission.result_signing import ResultSigner, SignatureMissing, opened
 from orchestrator.dispatch.result_records import AT_ONCE
 from orchestrator.jobs.removal import removals
-from orchestrator.rules.result_record import FORMAT, ResultRecord
+from orchestrator.rules.result_record import ResultRecord
+from shared.protocol.results.result_record import FORMAT, PAYLOAD_TYPE
 from shared.settings.secret import Secret
 from tests.documented_policies import give_rights
 from tests.faulty_s3 import INTERNAL, Fault, FaultyS3, Kind
