@@ -21,6 +21,7 @@ from orchestrator.inputs.data_sweep import DataSweep
 from orchestrator.inputs.grants import InputGrants
 from orchestrator.jobs.removal.retention import Retention
 from orchestrator.nats_api.announcements import Announcements
+from orchestrator.nodes.key_keeping import keep_keys
 from orchestrator.nodes.reachability import unreachable_publishers
 from orchestrator.rules.time_outs import SilenceLimits
 from orchestrator.schedules.timetable import Timetable
@@ -91,6 +92,7 @@ class Leader:
             group.create_task(self._requests(grants, offers, scheduler).run(), name="requests")
             group.create_task(records.run(), name="result records")
             group.create_task(self._reports(steps, commands, answers, records.note).run(), name="reports")
+            group.create_task(keep_keys(self._store), name="keys of nodes")
             group.create_task(self._retention(records).run(), name="retention")
             group.create_task(self._data_sweep().run(), name="data sweep")
             group.create_task(self._timetable().run(), name="timetable")

@@ -122,6 +122,8 @@ class JobNotFound(NotFound):
                 "An id of an execution begins so: name its job, or where executions can be named too its whole id,"
                 " which `tarpon job executions JOB --output json` has."
             )
+        elif job.endswith("/"):
+            hint = f"A folder of this machine begins with a dot or a slash, as in ./{job[:80]}. {hint}"
         super().__init__(f"There is no job {job[:80]!r}.", hint=f"{did_you_mean(near)}{hint}")
         self.near = tuple(near)
 

@@ -33,7 +33,7 @@ from orchestrator.admission.nats_accounts import Accounts, KnownAccounts
 from orchestrator.admission.nats_config import AUTH_SECONDS
 from orchestrator.admission.secret_files import Secrets, integration_password
 from orchestrator.audit.recorder import Audit
-from orchestrator.rules.join_tokens import JoinRefused, JoinTokenUnknown
+from orchestrator.rules.joining.join_tokens import JoinRefused, JoinTokenUnknown
 from shared.errors import InvalidId, TarponError, Unauthorized
 from shared.ids import NodeId, is_safe_id, node_id
 from shared.messaging.transport import Connection, Received

@@ -1,7 +1,7 @@
 """Keys of nodes: an id belongs to whoever joined under it first, until somebody deletes the node.
 
 A node that is bound comes back by its key alone, whatever became of the token with which it joined. The key of a node
-that was rejected and then deleted stays shut out, but the name is free for another key.
+that was rejected and then deleted stays shut out, also once another key has had the name, which is free for that.
 """
 
 import asyncio
@@ -10,9 +10,11 @@ from weakref import WeakValueDictionary
 from msgspec.structs import replace
 
 from orchestrator.admission.claims import Claim, Right
-from orchestrator.rules import join_tokens
-from orchestrator.rules.join_tokens import JoinTokenUnknown, NodeNameTaken
-from orchestrator.rules.records import MOST_EARLIER, BindingRecord, EarlierKey, TokenRecord
+from orchestrator.admission.key_records import keep_lives
+from orchestrator.rules.joining import join_tokens
+from orchestrator.rules.joining.join_tokens import JoinTokenUnknown, KeyShutOut, NodeNameTaken
+from orchestrator.rules.joining.key_lives import is_shut_out
+from orchestrator.rules.records import BindingRecord, TokenRecord
 from orchestrator.storage import changes
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
@@ -88,8 +90,12 @@ class StoredNodeKeys:
 
     def _check_free(self, node: NodeId, public_key: str, *, rekey: str) -> None:
         known = self._store.model.bindings.get(node)
-        if known is not None and known.public_key != public_key and not self._may_replace(node, known, rekey):
+        if known is not None and known.public_key == public_key:
+            return
+        if known is not None and not self._may_replace(node, known, rekey):
             raise NodeNameTaken(node)
+        if is_shut_out(self._store.model.keys.get(node), public_key):
+            raise KeyShutOut(node)
 
     def _may_replace(self, node: NodeId, known: BindingRecord, rekey: str) -> bool:
         """Whether another key may take the id: by the token that was made for that, or as nobody has it any more."""
@@ -98,23 +104,19 @@ class StoredNodeKeys:
         return self.is_rejected(node) and node not in self._store.model.nodes
 
     async def _bind(self, node: NodeId, record: BindingRecord, *, rekey: str) -> None:
+        if node in self._store.model.bindings:
+            await keep_lives(self._store, node)  # of the key that goes, as nobody knows them afterwards
+        self._check_free(node, record.public_key, rekey=rekey)
         key, known = subjects.binding_record(node), self._store.model.bindings.get(node)
+        record = replace(record, since=now_ns())
         if known is None:
-            record = replace(record, since=now_ns())
             is_new = await changes.once(self._store, key, self._store.create(key, record))
             if not is_new and node not in self._store.model.bindings:  # a node of that name was deleted
                 await changes.once(self._store, key, self._store.create_again(key, record))
         elif self._may_replace(node, known, rekey):
-            await changes.once(self._store, key, self._store.update(key, _succeeding(known, record, now_ns())))
+            await changes.once(self._store, key, self._store.update(key, record))
         self._check_free(node, record.public_key, rekey="")
+        await keep_lives(self._store, node)
 
     def __repr__(self) -> str:
         return f"<StoredNodeKeys of {len(self._store.model.bindings)} nodes>"
-
-
-def _succeeding(known: BindingRecord, record: BindingRecord, now: int) -> BindingRecord:
-    """With the life of the keys before it; the same key, where it comes back, has been the node's all the time."""
-    if known.public_key == record.public_key:
-        return replace(record, since=known.since, earlier=known.earlier)
-    before = EarlierKey(public_key=known.public_key, since=known.since, until=known.rejected or now)
-    return replace(record, since=now, earlier=(*known.earlier, before)[-MOST_EARLIER:])

@@ -16,7 +16,7 @@ from orchestrator.assembly import Assembly
 from orchestrator.nodes.join_tokens import JoinTokens
 from orchestrator.nodes.node_changes import approve, delete, handed_on, reject, set_draining
 from orchestrator.nodes.rekeying import rekey
-from orchestrator.nodes.views import node_state, nodes_seen
+from orchestrator.nodes.views import node_keys, node_state, nodes_seen
 from orchestrator.rules.label_selectors import matches, selector
 from orchestrator.rules.near_names import near_names
 from shared.errors import Conflict, InvalidInput, MessagingUnavailable, NodeNotFound
@@ -72,6 +72,14 @@ class NodeRoutes:
                 needs=READ_NODE,
             ),
             Route(
+                "GET",
+                f"{one}/keys",
+                self.get_keys,
+                "The keys that a node has had, and when; by its whole id also those of one that was deleted.",
+                rest_nodes.NodeKeysResponse,
+                needs=READ_NODE,
+            ),
+            Route(
                 "PUT",
                 one,
                 self.update_node,
@@ -120,6 +128,16 @@ class NodeRoutes:
         found = self.found(request)
         state = self._own_node.state() if found is None else self._state(found, principal_of(request))
         return answer(rest_nodes.NodeResponse(node=state))
+
+    async def get_keys(self, request: web.Request) -> web.Response:
+        self._store.check_ready()
+        named, principal = NodeId(request.match_info["node"]), principal_of(request)
+        sees = None if principal.sees_all else principal.sees
+        found = node_keys(self._model, named, sees=sees)
+        if not found.keys:
+            node = self.found(request)
+            found = node_keys(self._model, node, sees=sees) if node else rest_nodes.NodeKeysResponse(node_id=named)
+        return answer(found)
 
     async def update_node(self, request: web.Request) -> web.Response:
         wanted, _ = await body_of(request, rest_nodes.UpdateNodeRequest)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from orchestrator.rules.join_tokens import is_expired, is_usable, is_used_up
+from orchestrator.rules.joining.join_tokens import is_expired, is_usable, is_used_up
 from orchestrator.rules.records import TokenRecord
 from orchestrator.state.model import Model
 from orchestrator.storage import changes

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from orchestrator.admission.key_records import keep_lives
 from orchestrator.nodes.conduct import Conduct
 from orchestrator.nodes.presence import Nodes
-from orchestrator.rules.join_tokens import approved, without_claim
+from orchestrator.rules.joining.join_tokens import approved, without_claim
 from orchestrator.rules.records import BindingRecord, NodeRecord
 from orchestrator.state.model import Model
 from orchestrator.storage import changes
@@ -90,7 +91,7 @@ async def delete(model: Model, store: Store, nodes: Nodes, node: NodeId, message
     """Forget the node and its key, so that another one may take the name; it may come back with a token.
 
     Raises NodeNotFound, NodeConnected, NodeHoldsExecutions. The key goes last: what was interrupted is done again. That
-    of a rejected node stays shut out, until it is deleted by itself.
+    of a rejected node stays shut out, until it is deleted by itself. It stays known when keys were the node's.
     """
 
     async def attempt() -> None:
@@ -105,9 +106,11 @@ async def delete(model: Model, store: Store, nodes: Nodes, node: NodeId, message
         await drop_claim(model, store, node)
         await store.delete(subjects.node_record(node))
         if not stays:
+            await keep_lives(store, node)  # of the key that goes, as nobody knows them afterwards
             await store.delete(subjects.binding_record(node))
 
     await changes.insist(store, attempt)
+    await keep_lives(store, node)
     why = _printable(message)
     _log.info("Node %s is deleted%s", node, f": {why}" if why else ".", extra=about(node=node))
 
@@ -167,6 +170,7 @@ async def change_binding(
             _log.warning("Node %s is %s", node, after, extra=about(node=node))
 
     await changes.insist(store, attempt)
+    await keep_lives(store, node)
 
 
 async def handed_on(model: Model, node: NodeId) -> None:

@@ -7,9 +7,10 @@ from itertools import islice
 from orchestrator.admission.principals import Principal
 from orchestrator.nodes.presence import Nodes
 from orchestrator.nodes.warnings import warnings_about
+from orchestrator.rules.joining.key_lives import kept
 from orchestrator.rules.records import BindingRecord, ExecutionRecord, NodeRecord, Suspicion
 from orchestrator.state.model import Model
-from orchestrator.storage.wall_clock import instant
+from orchestrator.storage.wall_clock import instant, now_ns
 from shared.ids import NodeId
 from shared.jobs.capacity import Capacity
 from shared.jobs.states import ExecutionState
@@ -66,7 +67,7 @@ def node_state(model: Model, nodes: Nodes, node: NodeId, *, sees: Callable[[str]
         namespaces=tuple(each for each in binding.namespaces if sees is None or sees(each)) if binding else (),
         owner=binding.owner if binding and sees is None else "",
         join_token=binding.token if binding and sees is None else "",
-        keys=_keys(binding) if binding else (),
+        keys=node_keys(model, node, sees=sees).keys if binding else (),
         warnings=warnings_about(model.nodes[node], nodes, version=version_text()) if sees is None else (),
         over_budget={kind.value: count for kind, count in nodes.budgets.over.get(node, {}).items()},
     )
@@ -85,20 +86,26 @@ def nodes_seen(model: Model, principal: Principal) -> Collection[NodeId]:
     }
 
 
-def _keys(binding: BindingRecord) -> tuple[rest_nodes.NodeKeyView, ...]:
-    current = rest_nodes.NodeKeyView(
-        key=binding.public_key,
-        state=rest_nodes.REJECTED if binding.rejected else rest_nodes.CURRENT,
-        since=_moment(binding.since),
-        until=_moment(binding.rejected),
-    )
-    earlier = [
+def node_keys(model: Model, node: NodeId, *, sees: Callable[[str], bool] | None = None) -> rest_nodes.NodeKeysResponse:
+    """Also of a node that was deleted. Who `sees` some namespaces alone is told of the keys with which it served them.
+
+    What is not stored yet of how the node is bound now is told as it will be.
+    """
+    record = kept(node, model.keys.get(node), model.bindings.get(node), now_ns())
+    if record is None:
+        return rest_nodes.NodeKeysResponse(node_id=node)
+    told = [each for each in record.lives if sees is None or not each.namespaces or any(map(sees, each.namespaces))]
+    keys = tuple(
         rest_nodes.NodeKeyView(
-            key=each.public_key, state=rest_nodes.REPLACED, since=_moment(each.since), until=_moment(each.until)
+            key=each.public_key,
+            state=each.ended or rest_nodes.CURRENT,
+            since=_moment(each.since),
+            until=_moment(each.until),
+            owner=each.owner if sees is None else "",
         )
-        for each in reversed(binding.earlier)
-    ]
-    return (current, *earlier)
+        for each in reversed(told)
+    )
+    return rest_nodes.NodeKeysResponse(node_id=node, keys=keys, forgotten_until=_moment(record.forgotten))
 
 
 def _moment(at: int) -> datetime | None:

@@ -9,6 +9,7 @@
 | the same and `.<incarnation>`                    | ExecutionRecord | the same, in a state that was restored        |
 | `node.<node>`                                    | NodeRecord      | when what a node says changes; at drain       |
 | `binding.<node>`                                 | BindingRecord   | the id belongs to this key; when it is rejected|
+| `keys.<node>`                                    | NodeKeysRecord  | when a key begins or ceases to be the node's  |
 | `user.<name>`                                    | UserRecord      | when a user is made, or revoked               |
 | `token.<token>`                                  | TokenRecord     | when it is made, used by a node, revoked      |
 | `spent.<id>`                                     | SpentRecord     | when a session is signed out of, a link used  |
@@ -395,15 +396,44 @@ class NodeRecord(KeyedRecord, frozen=True, kw_only=True):
         return subjects.node_record(self.info.node_id)
 
 
-MOST_EARLIER = 32
-
-
 class EarlierKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A key that was a node's, `since` and `until` so many nanoseconds since 1970; 0 is not known."""
 
     public_key: str
     since: int = 0
     until: int = 0
+
+
+class KeyLife(EarlierKey, frozen=True, kw_only=True):
+    """That a key was a node's: `until` is 0 as long as it is. One key may have several lives, as of a node that went.
+
+    `ended` is how, as NodeKeyView tells it: empty, Replaced, Rejected or Deleted. `token`, `owner` and `namespaces` are
+    as in BindingRecord.
+    """
+
+    ended: str = ""
+    token: str = ""
+    owner: str = ""
+    namespaces: tuple[str, ...] = ()
+
+
+class NodeKeysRecord(KeyedRecord, frozen=True, kw_only=True):
+    """The keys that a name of nodes has had, the newest last; it stays when the node is deleted.
+
+    Of lives that are kept no more the last one ended at `forgotten`; 0 where all are here.
+    """
+
+    node: NodeId
+    lives: tuple[KeyLife, ...] = ()
+    forgotten: int = 0
+
+    @property
+    def key(self) -> str:
+        return subjects.keys_record(self.node)
+
+    @property
+    def last(self) -> KeyLife | None:
+        return next(reversed(self.lives), None)
 
 
 class BindingRecord(Record, frozen=True, kw_only=True):
@@ -413,7 +443,7 @@ class BindingRecord(Record, frozen=True, kw_only=True):
     `namespaces` whose jobs the node may be given, where it is not to be given all, and the `owner`, empty where nobody
     was named. One that is `unapproved` is given nothing until an operator approves it. With the token `rekey`, and no
     other, another key may take the id. The key is the node's `since` so many nanoseconds since 1970, 0 where that is
-    not known; those before it are `earlier`, the last MOST_EARLIER of them.
+    not known. `earlier` are those before it, of bindings that were written before these had a record of their own.
     """
 
     public_key: str
@@ -644,6 +674,7 @@ _decoders: dict[str, msgspec.json.Decoder[Record]] = {
     "execution": msgspec.json.Decoder(ExecutionRecord),
     "node": msgspec.json.Decoder(NodeRecord),
     "binding": msgspec.json.Decoder(BindingRecord),
+    "keys": msgspec.json.Decoder(NodeKeysRecord),
     "user": msgspec.json.Decoder(UserRecord),
     "token": msgspec.json.Decoder(TokenRecord),
     "spent": msgspec.json.Decoder(SpentRecord),

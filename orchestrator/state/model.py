@@ -9,6 +9,7 @@ from collections.abc import Container, Iterator
 from functools import partial
 
 from orchestrator.rules.attempts import NO_BACKOFF, AttemptBackoff
+from orchestrator.rules.joining.key_lives import owned
 from orchestrator.rules.records import (
     BackupRecord,
     BindingRecord,
@@ -18,6 +19,7 @@ from orchestrator.rules.records import (
     JobRecord,
     NameRecord,
     NamespaceRecord,
+    NodeKeysRecord,
     NodeRecord,
     Record,
     ResultsRecorded,
@@ -84,6 +86,8 @@ class Model:
         self.nodes: dict[NodeId, NodeRecord] = {}
         #: Which public key each node id belongs to, and what is allowed to it.
         self.bindings: dict[NodeId, BindingRecord] = {}
+        #: Which keys each node id has had, and when, also of nodes that were deleted.
+        self.keys: dict[NodeId, NodeKeysRecord] = {}
         #: Join tokens by their ids, also those that let nobody in any more.
         self.tokens: dict[str, TokenRecord] = {}
         #: The bindings of nodes that an operator has rejected.
@@ -198,8 +202,8 @@ class Model:
                 self.nodes[record.info.node_id] = record
                 self.news.on_node(record.info.node_id)
                 self.wake.set()
-            case BindingRecord():
-                self._apply_binding(NodeId(key.partition(".")[2]), record)
+            case BindingRecord() | NodeKeysRecord():
+                self._apply_keys(NodeId(key.partition(".")[2]), record)
             case UserRecord():
                 self.users.put(record)
             case TokenRecord():
@@ -221,10 +225,15 @@ class Model:
             case _:
                 raise TypeError(f"{type(record).__name__} is not stored.")
 
-    def _apply_binding(self, node: NodeId, record: BindingRecord) -> None:
-        self.bindings[node] = record
-        if record.rejected:
-            self.rejected[node] = record
+    def _apply_keys(self, node: NodeId, record: BindingRecord | NodeKeysRecord) -> None:
+        if isinstance(record, NodeKeysRecord):
+            self.keys[node] = record
+        bound = record if isinstance(record, BindingRecord) else self.bindings.get(node)
+        if bound is None:
+            return
+        self.bindings[node] = binding = owned(bound, self.keys.get(node))
+        if binding.rejected:
+            self.rejected[node] = binding
         else:
             self.rejected.pop(node, None)
         self.news.on_node(node)
@@ -380,6 +389,8 @@ class Model:
             self.bindings.pop(NodeId(rest), None)
             self.rejected.pop(NodeId(rest), None)
             self.news.on_node(NodeId(rest))
+        elif kind == "keys":
+            self.keys.pop(NodeId(rest), None)
         elif kind == "user":
             self.users.drop(rest)
         elif kind == "token":

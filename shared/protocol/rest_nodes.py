@@ -116,19 +116,33 @@ class DifferenceView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal")
     detail: str = ""
 
 
-CURRENT, REPLACED = "Current", "Replaced"
+CURRENT, REPLACED, KEY_REJECTED, DELETED = "Current", "Replaced", "Rejected", "Deleted"
 
 
 class NodeKeyView(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """A public nkey with which a node joined, and by which what it signed is known (docs/provenance.md).
+    """That a public nkey was a node's, by which what it signed then is known (docs/provenance.md).
 
-    `state` is Current, Replaced by a later key, or Rejected. Times are empty where they are not known.
+    `state` is Current, Replaced by a later key or owner, Rejected by an operator, or Deleted with the node. Times are
+    empty where they are not known. A key that came back is there once for each time.
     """
 
     key: str
     state: str = CURRENT
     since: datetime | None = None
     until: datetime | None = None
+    owner: str = ""
+    """Whose the node was then; for who sees all namespaces."""
+
+
+class NodeKeysResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """The keys that a node has had, the newest first, also of one that was deleted.
+
+    `forgotten_until` is when the last of those ended that are not kept any more; None where all are here.
+    """
+
+    node_id: str = field(name="NodeID", default="")
+    keys: tuple[NodeKeyView, ...] = ()
+    forgotten_until: datetime | None = None
 
 
 class NodeState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

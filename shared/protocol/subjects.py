@@ -273,6 +273,11 @@ def binding_record(node: NodeId) -> str:
     return f"binding.{node}"
 
 
+def keys_record(node: NodeId) -> str:
+    """Which public keys a node id has belonged to, and when."""
+    return f"keys.{node}"
+
+
 def user_record(name: str) -> str:
     """Who is known by which key. A name is a safe id."""
     return f"user.{name}"

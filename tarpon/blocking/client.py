@@ -36,6 +36,7 @@ from shared.protocol.rest_nodes import (
     AgentNodeResponse,
     AliveResponse,
     ListNodesResponse,
+    NodeKeysResponse,
     NodeState,
     UnfinishedUpload,
     UpdateNodeResponse,
@@ -439,6 +440,10 @@ class SyncClient:
         """The node of this id or of this unambiguous beginning of an id."""
         return self._loop.run(self._opened().node(node))
 
+    def node_keys(self, node: str) -> NodeKeysResponse:
+        """The keys that this node has had, and when; by its whole id also those of one that was deleted."""
+        return self._loop.run(self._opened().node_keys(node))
+
     def drain(self, node: str) -> None:
         """Place nothing new on this node, and take back what it has not begun. What runs there goes on to its end."""
         self._loop.run(self._opened().drain(node))
@@ -709,7 +714,8 @@ class SyncClient:
     ) -> ResultsVerification:
         """Verify the result of this execution, or of that which the folder remembers, and compare the folder with it.
 
-        Raises InvalidInput where no execution is known of the folder, OSError, and what verify_results raises.
+        Raises InvalidInput where there is no folder, or no execution is known of it, OSError, and what verify_results
+        raises.
         """
         return self._loop.run(
             verify_folder(self._opened(), folder, namespace=namespace, execution=execution, records_keys=records_keys)

@@ -25,13 +25,22 @@ _KINDS = {
 }
 
 
+def check_folder(folder: Path) -> None:
+    """Raise InvalidInput unless there is a folder. Blocks."""
+    if not folder.is_dir():
+        named = repr(str(folder)[:200])
+        raise InvalidInput(
+            f"{named} is no folder." if folder.exists() else f"There is no folder {named} on this machine.",
+            hint="`tarpon job get JOB` fetches a result, and tells into which folder.",
+        )
+
+
 class LocalContents:
     """Its entries in the order in which a result has them; no link is followed."""
 
     def __init__(self, root: Path) -> None:
         """Raises InvalidInput where it is no folder."""
-        if not root.is_dir():
-            raise InvalidInput(f"{str(root)[:200]!r} is no folder on this machine.")
+        check_folder(root)
         self._root = os.fsencode(root)
 
     def __repr__(self) -> str:

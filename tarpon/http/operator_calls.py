@@ -9,6 +9,7 @@ from shared.protocol.rest_nodes import (
     AgentNodeResponse,
     AliveResponse,
     ListNodesResponse,
+    NodeKeysResponse,
     NodeResponse,
     NodeState,
     UnfinishedUpload,
@@ -48,6 +49,11 @@ class OperatorCalls:
         """The node of this id or of this unambiguous beginning of an id."""
         path = f"/orchestrator/nodes/{quote(node, safe='')}"
         return (await self._calls.call("GET", path, NodeResponse)).node
+
+    async def node_keys(self, node: str) -> NodeKeysResponse:
+        """The keys that this node has had, and when; by its whole id also those of one that was deleted."""
+        path = f"/orchestrator/nodes/{quote(node, safe='')}/keys"
+        return await self._calls.call("GET", path, NodeKeysResponse)
 
     async def drain(self, node: str) -> None:
         """Place nothing new on this node, and take back what it has not begun. What runs there goes on to its end."""

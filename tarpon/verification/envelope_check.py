@@ -25,11 +25,25 @@ from tarpon.verification.views import ResultProblem, VerificationProblem
 CLOCKS = timedelta(minutes=5)
 """By how much the clocks of a node and an orchestrator may differ."""
 
+_NOT_KEPT = (
+    "`tarpon node keys` shows what is kept, which are the last 32 lives of keys of a node. Where you have a list of"
+    " before, look there whether the key was one of that node's."
+)
+
 
 def envelope_problems(
-    envelope: bytes, params: ResultParams, job: str, keys: Sequence[NodeKeyView]
+    envelope: bytes,
+    params: ResultParams,
+    job: str,
+    keys: Sequence[NodeKeyView],
+    *,
+    forgotten: datetime | None = None,
 ) -> Iterator[VerificationProblem]:
-    """What is wrong of the envelope beside this result of the job. `keys` are its node's, none of a deleted one."""
+    """What is wrong of the envelope beside this result of the job.
+
+    `keys` are those that its node has had, with their lives; none where nothing is known of them. Lives that had ended
+    by `forgotten` may be missing.
+    """
     what = f"The provenance of execution {params.execution_id}"
     if hashlib.sha256(envelope).hexdigest() != params.provenance_sha256:
         yield _problem(ResultProblem.PROVENANCE_REPLACED, f"{what} is not the one that was recorded.")
@@ -53,7 +67,7 @@ def envelope_problems(
     if differs := what_differs(statement, _claims(params, job)):
         told = f"{what} is of something else: {differs} is not what was recorded of this result."
         yield _problem(ResultProblem.STATEMENT_OF_ANOTHER, told)
-    yield from _life_problems(statement, key, params.node_id, keys)
+    yield from _life_problems(statement, key, params.node_id, keys, forgotten)
 
 
 def _read(envelope: bytes) -> tuple[Envelope, Statement]:
@@ -81,24 +95,47 @@ def _claims(params: ResultParams, job: str) -> Claims:
 
 
 def _life_problems(
-    statement: Statement, key: str, node: str, keys: Sequence[NodeKeyView]
+    statement: Statement, key: str, node: str, keys: Sequence[NodeKeyView], forgotten: datetime | None
 ) -> Iterator[VerificationProblem]:
     if not keys:
         return
-    life = next((each for each in keys if each.key == key), None)
-    if life is None:
-        yield _problem(ResultProblem.KEY_NOT_VALID, f"The key {key} is none of those of node {node}.")
-        return
     try:
         at = datetime.fromisoformat(statement.predicate.run_details.metadata.finished_on)
-        is_early = life.since is not None and at < life.since - CLOCKS
-        is_late = life.until is not None and at > life.until + CLOCKS
+        lives = [each for each in keys if each.key == key]
+        is_in_one = any(_has(each, at) for each in lives)
+        is_kept = not _was_before(at, lives, keys, forgotten)
     except (ValueError, TypeError):  # no time, or one without a zone
         yield _problem(ResultProblem.KEY_NOT_VALID, "It does not say when its task ended.")
         return
-    if is_early or is_late:
-        which = "before its key was that node's" if is_early else "after its key had ceased to be that node's"
-        yield _problem(ResultProblem.KEY_NOT_VALID, f"By its own words it was made at {at.isoformat()}, {which}.")
+    when = f"By its own words it was made at {at.isoformat()}"
+    if is_in_one:
+        return
+    if not is_kept:
+        told = f"{when}, and which keys node {node} had then is not kept any more, so {key} may have been one of them."
+        yield VerificationProblem(code=ResultProblem.KEY_NOT_KEPT.value, message=told, hint=_NOT_KEPT)
+    elif not lives:
+        yield _problem(ResultProblem.KEY_NOT_VALID, f"The key {key} is none of those of node {node}.")
+    elif at < min(each.since or at for each in lives):
+        yield _problem(ResultProblem.KEY_NOT_VALID, f"{when}, before its key was that node's.")
+    else:
+        yield _problem(ResultProblem.KEY_NOT_VALID, f"{when}, after its key had ceased to be that node's.")
+
+
+def _has(life: NodeKeyView, at: datetime) -> bool:
+    """Whether the key was the node's then, as far as clocks agree."""
+    is_early = life.since is not None and at < life.since - CLOCKS
+    is_late = life.until is not None and at > life.until + CLOCKS
+    return not (is_early or is_late)
+
+
+def _was_before(
+    at: datetime, lives: Sequence[NodeKeyView], keys: Sequence[NodeKeyView], forgotten: datetime | None
+) -> bool:
+    """Whether this was before all that is kept: nobody knows what a key was then of which nothing else is kept."""
+    if forgotten is not None and at <= forgotten + CLOCKS:
+        return True
+    known = [each.since for each in keys]
+    return not lives and None not in known and at < min(filter(None, known)) - CLOCKS
 
 
 def _problem(code: ResultProblem, message: str) -> VerificationProblem:

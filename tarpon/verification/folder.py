@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from shared.errors import Damaged, DownloadFailed, InvalidInput
 from tarpon.comparison.compare import compare_results
+from tarpon.comparison.local_folder import check_folder
 from tarpon.http.orchestrator_calls import OrchestratorCalls
 from tarpon.results.folders import owner_of
 from tarpon.transfer.download import in_thread
@@ -25,8 +26,10 @@ async def verify_folder(
 ) -> ResultsVerification:
     """Verify the result of this execution, or of that which the folder remembers, and compare the folder with it.
 
-    Raises InvalidInput where no execution is known of the folder, OSError, and what verify_results raises.
+    Raises InvalidInput where there is no folder, or no execution is known of it, OSError, and what verify_results
+    raises.
     """
+    await in_thread(lambda: check_folder(folder))
     execution = execution or await in_thread(lambda: owner_of(folder))
     if not execution:
         raise InvalidInput(

@@ -4,17 +4,17 @@ Nothing is kept of them, and no more than some MiB are in memory.
 """
 
 import tempfile
-from collections.abc import Collection, Coroutine, Iterable, Sequence
+from collections.abc import Collection, Coroutine, Iterable
 from typing import Any
 
 import aiohttp
 
-from shared.errors import Damaged, DigestMismatch, DownloadFailed, TarponError, code_of
+from shared.errors import Damaged, DigestMismatch, DownloadFailed, NotFound, RemoteError, TarponError, code_of
 from shared.extraction.content_check import ContentCheck
 from shared.extraction.gunzip import Gunzip
 from shared.extraction.tar_reader import Member, MemberKind, TarReader
 from shared.protocol.rest import ResultParams
-from shared.protocol.rest_nodes import NodeKeyView
+from shared.protocol.rest_nodes import NodeKeysResponse
 from shared.protocol.results.provenance import MAX_ENVELOPE_BYTES
 from tarpon.archive.contents import opened, walk
 from tarpon.archive.manifest import members_with_digests
@@ -57,7 +57,7 @@ async def verify_results(
     """
     view = await chosen_version(client, job, namespace=namespace, version=version, execution=execution)
     found = await offered(client, job, view, namespace=namespace, execution=execution, records=True)
-    keys: dict[str, Sequence[NodeKeyView]] = {}
+    keys: dict[str, NodeKeysResponse] = {}
     results: list[ResultVerification] = []
     async with object_session(client.trust) as session:
         for params in found:
@@ -69,15 +69,27 @@ async def verify_results(
     return ResultsVerification(verified=not any(each.problems for each in results), results=tuple(results))
 
 
-async def _keys_of(client: OrchestratorCalls, node: str) -> Sequence[NodeKeyView]:
-    """None of a node that was deleted, and where the caller may not see nodes."""
+async def _keys_of(client: OrchestratorCalls, node: str) -> NodeKeysResponse:
+    """None of a node that nobody knows any more, and where the caller may not see nodes."""
     try:
-        found = await client.node(node)
+        found = await _told_keys(client, node)
     except TarponError as error:
         if code_of(error) not in _NOT_SHOWN:
             raise
-        return ()
-    return found.keys if found.info.node_id == node else ()
+        return NodeKeysResponse()
+    return found if found.node_id == node else NodeKeysResponse()
+
+
+async def _told_keys(client: OrchestratorCalls, node: str) -> NodeKeysResponse:
+    try:
+        return await client.node_keys(node)
+    except RemoteError as error:
+        if error.remote_code != NotFound.code:
+            raise
+    found = await client.node(
+        node
+    )  # of an orchestrator of an earlier version, which knows those of nodes that are there
+    return NodeKeysResponse(node_id=found.info.node_id, keys=found.keys)
 
 
 class _Check:
@@ -96,8 +108,8 @@ class _Check:
     def __repr__(self) -> str:
         return f"<_Check of {self._params!r}>"
 
-    async def problems(self, keys: Iterable[NodeKeyView], records_keys: Collection[str]) -> list[VerificationProblem]:
-        found = await self._of_provenance(tuple(keys))
+    async def problems(self, keys: NodeKeysResponse, records_keys: Collection[str]) -> list[VerificationProblem]:
+        found = await self._of_provenance(keys)
         if self._params.record_url:
             found += await self._of_record(records_keys)
         if self._params.is_plain:
@@ -114,7 +126,7 @@ class _Check:
             found += await self._held(ResultProblem.INDEX_REPLACED, self._read_index())
         return found
 
-    async def _of_provenance(self, keys: Sequence[NodeKeyView]) -> list[VerificationProblem]:
+    async def _of_provenance(self, keys: NodeKeysResponse) -> list[VerificationProblem]:
         params = self._params
         if not params.provenance_url:
             told = f"Nothing that a node has signed of execution {params.execution_id} was recorded."
@@ -127,7 +139,9 @@ class _Check:
             return [_problem(ResultProblem.OBJECT_UNREADABLE, error)]
         except Damaged as error:
             return [_problem(ResultProblem.PROVENANCE_REPLACED, error)]
-        return list(envelope_problems(bytes(envelope.content), params, self._job, keys))
+        return list(
+            envelope_problems(bytes(envelope.content), params, self._job, keys.keys, forgotten=keys.forgotten_until)
+        )
 
     async def _of_record(self, keys: Collection[str]) -> list[VerificationProblem]:
         """Nothing where there is none, which S3 does not always tell from what may not be read."""

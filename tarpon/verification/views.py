@@ -18,6 +18,7 @@ class ResultProblem(enum.StrEnum):
     SIGNATURE_WRONG = "SignatureWrong"
     STATEMENT_OF_ANOTHER = "StatementOfAnother"
     KEY_NOT_VALID = "KeyNotValid"
+    KEY_NOT_KEPT = "KeyNotKept"
     RECORD_WRONG = "RecordWrong"
     RESULT_REPLACED = "ResultReplaced"
     MANIFEST_REPLACED = "ManifestReplaced"
@@ -27,10 +28,11 @@ class ResultProblem(enum.StrEnum):
 
 
 class VerificationProblem(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """`code` is a ResultProblem, `message` a sentence."""
+    """`code` is a ResultProblem, `message` a sentence; `hint` is empty, or says what can be done."""
 
     code: str
     message: str
+    hint: str = ""
 
 
 class ResultVerification(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):

@@ -124,6 +124,7 @@ RETRYABLE = {
     "KeyNotKnownThere": False,
     "KeyNotSent": False,
     "KeyRevoked": False,
+    "KeyShutOut": False,
     "KeyWrong": False,
     "LayoutInvalid": False,
     "LinkExpired": False,

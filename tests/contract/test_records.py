@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from orchestrator.rules.frozen_inputs import EVERY_PART, FrozenSource
-from orchestrator.rules.join_tokens import approved, binding_by
+from orchestrator.rules.joining.join_tokens import approved, binding_by
 from orchestrator.rules.records import (
     OF_REFILLS,
     BackupRecord,
@@ -17,7 +17,9 @@ from orchestrator.rules.records import (
     IncarnationRecord,
     JobRecord,
     JoinClaim,
+    KeyLife,
     NamespaceRecord,
+    NodeKeysRecord,
     NodeRecord,
     ResultsRecorded,
     SecretRecord,
@@ -238,6 +240,22 @@ def test_what_is_allowed_to_a_node_is_stored_with_its_key() -> None:
     assert (record.token, record.labels, record.namespaces) == ("t1", {"team": "a"}, ("a",))
     assert (record.unapproved, record.rekey, record.serves("a"), record.serves("b")) == (True, "t2", True, False)
     assert msgspec.json.encode(record) == TEAM_BINDING
+
+
+NODE_KEYS = (
+    b'{"node":"n-1","lives":[{"public_key":"UABC","since":1,"until":2,"ended":"Deleted","token":"t1","owner":"maria",'
+    b'"namespaces":["a"]},{"public_key":"UDEF","since":3}],"forgotten":1}'
+)
+
+
+def test_the_keys_of_a_node_are_stored_beside_its_binding_with_their_lives() -> None:
+    record = decode_record("keys.n-1", NODE_KEYS)
+    assert isinstance(record, NodeKeysRecord)
+    assert (record.key, record.forgotten) == ("keys.n-1", 1)
+    gone, current = record.lives
+    assert (gone.until, gone.ended, gone.token, gone.owner, gone.namespaces) == (2, "Deleted", "t1", "maria", ("a",))
+    assert (current, record.last) == (KeyLife(public_key="UDEF", since=3), current)
+    assert msgspec.json.encode(record) == NODE_KEYS
 
 
 def test_a_program_that_knows_no_limits_of_nodes_decides_nothing_where_there_are_some() -> None:

@@ -178,6 +178,7 @@ class TestSpelling:
             subjects.execution_record(execution_key(job, 1, 2, 3)),
             subjects.node_record(NODE),
             subjects.binding_record(NODE),
+            subjects.keys_record(NODE),
         ] == [
             "name.ZGVmYXVsdA.YSBqb2IgLyDDvA",
             "job.j-1",
@@ -185,6 +186,7 @@ class TestSpelling:
             "execution.j-1.1.2.3",
             "node.n-1",
             "binding.n-1",
+            "keys.n-1",
         ]
 
     def test_streams_and_buckets(self) -> None:

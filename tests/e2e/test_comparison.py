@@ -120,6 +120,8 @@ def test_a_folder_is_compared_with_what_was_published(running: Stack, tmp_path: 
     assert (told.returncode, "outputs/large: size" in told.stdout) == (DIFFERENT, True)
     told = running.cli(*verify, check=False)
     assert (told.returncode, "[FolderDiffers]" in told.stdout) == (DIFFERENT, True)
+    refused = running.cli("job", "compare", first, "nofolder/", check=False)
+    assert "A folder of this machine begins with a dot or a slash, as in ./nofolder/." in refused.stderr
     shown = running.shell(f"tarpon job verify ./fetched --execution {one['ID']} || true", cwd=tmp_path)
     (advice,) = re.findall("`(tarpon job compare .*)`", shown)
     assert "outputs/large: size" in running.shell(f"{advice} || true", cwd=tmp_path)

@@ -5,6 +5,7 @@ import base64
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import nkeys
@@ -315,3 +316,34 @@ def test_the_command_tells_what_it_has_found_by_its_exit_code(results: Results) 
         done = one.stack.cli(*verify, "--output", "json", check=False)
     (found,) = json.loads(done.stdout)["Results"]
     assert (done.returncode, [each["Code"] for each in found["Problems"]]) == (8, ["ResultReplaced"])
+
+
+def signed_later(of: Results, seed: str) -> Changed:
+    """As whoever has the key can do it after the node was deleted."""
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+
+    def edit(statement: Document) -> None:
+        statement["predicate"]["runDetails"]["metadata"]["finishedOn"] = later
+
+    return {of.one.provenance: json.dumps(signed_by(seed, with_statement(of.one.envelope, edit))).encode()}
+
+
+def test_what_a_node_signed_stays_verified_when_it_is_deleted_and_joins_again_and_nothing_more(
+    running: Stack, results: Results
+) -> None:
+    one, node = results.one, results.one.node
+    seed, states = seed_of(running, node), ["Deleted"]
+    for key_file in (None, next((running.root / node).rglob("node.nkey"))):
+        running.computes[node].stop()
+        running.cli("node", "delete", node)
+        assert codes(one) == set()
+        if key_file is not None:
+            key_file.unlink()
+        running.computes[node].start()
+        running.wait_connected(node)
+        assert codes(one) == set()
+        found = json.loads(running.cli("node", "keys", node, "--output", "json").stdout)[node]
+        assert [each["State"] for each in found] == ["Current", *states]
+        states.append("Deleted")
+    with one.changed(signed_later(results, seed)):
+        assert codes(one) == {"ProvenanceReplaced", "KeyNotValid"}

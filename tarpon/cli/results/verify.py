@@ -73,4 +73,5 @@ def _lines(found: "ResultsVerification") -> Iterator[str]:
             told = f"{what} is what node {each.node_id} signed with {each.key}."
             yield f"{told}{record if each.records_key else ''}"
         for problem in each.problems:
-            yield f"{what}: {one_line(problem.message)} [{problem.code}]"
+            told = f"{what}: {one_line(problem.message)} [{problem.code}]"
+            yield f"{told} {one_line(problem.hint)}" if problem.hint else told

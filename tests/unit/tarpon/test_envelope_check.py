@@ -17,7 +17,7 @@ from shared.ids import JobId, NodeId
 from shared.protocol.messages import ExecutionStarted, RunOutput, TaskEnded
 from shared.protocol.published_facts import PublishedFacts
 from shared.protocol.rest import ResultParams
-from shared.protocol.rest_nodes import REPLACED, NodeKeyView
+from shared.protocol.rest_nodes import DELETED, REPLACED, NodeKeyView
 from tarpon.verification.envelope_check import envelope_problems
 from tests.builders import new_assignment
 
@@ -55,15 +55,22 @@ def params(signed: bytes) -> ResultParams:
     )
 
 
-def codes(there: bytes, *, keys: tuple[NodeKeyView, ...] = (LIFE,), recorded: ResultParams | None = None) -> list[str]:
-    problems = list(envelope_problems(there, recorded or params(there), "j-1", keys))
+def codes(
+    there: bytes,
+    *,
+    keys: tuple[NodeKeyView, ...] = (LIFE,),
+    recorded: ResultParams | None = None,
+    forgotten: datetime | None = None,
+) -> list[str]:
+    problems = list(envelope_problems(there, recorded or params(there), "j-1", keys, forgotten=forgotten))
     assert all(each.message.endswith(".") for each in problems)
+    assert all(bool(each.hint) is (each.code == "KeyNotKept") for each in problems)
     return [each.code for each in problems]
 
 
 def test_nothing_is_wrong_of_what_the_node_signed() -> None:
     assert codes(envelope()) == []
-    assert codes(envelope(), keys=()) == [], "its node was deleted"
+    assert codes(envelope(), keys=()) == [], "nobody knows its node any more"
 
 
 def edited(*path: str | int) -> Tampering:
@@ -143,6 +150,47 @@ def test_a_true_envelope_of_something_else_is_found(other: dict[str, Any], expec
 )
 def test_a_key_counts_for_what_was_made_while_it_was_the_node_s(life: NodeKeyView, expected: list[str]) -> None:
     assert codes(envelope(), keys=(life,)) == expected
+
+
+def hours(number: int) -> datetime:
+    """So long after the task ended."""
+    return ENDED_AT + timedelta(hours=number)
+
+
+GONE = NodeKeyView(key=KEYS[0], state=DELETED, since=hours(-2), until=hours(1))
+BACK = NodeKeyView(key=KEYS[0], since=hours(2))
+ANOTHER_NOW = NodeKeyView(key=KEYS[1], since=hours(2))
+
+
+@pytest.mark.parametrize(
+    ("keys", "forgotten", "expected"),
+    [
+        ((BACK, GONE), None, []),
+        ((ANOTHER_NOW, GONE), None, []),
+        ((BACK, replace(GONE, until=hours(-1))), None, ["KeyNotValid"]),
+        ((BACK,), None, ["KeyNotValid"]),
+        ((ANOTHER_NOW,), None, ["KeyNotKept"]),
+        ((replace(ANOTHER_NOW, since=hours(-1)),), None, ["KeyNotValid"]),
+        ((BACK,), hours(1), ["KeyNotKept"]),
+        ((BACK,), hours(-1), ["KeyNotValid"]),
+        ((replace(ANOTHER_NOW, since=hours(-1)),), hours(-2), ["KeyNotValid"]),
+    ],
+    ids=[
+        "it is back",
+        "another has the name",
+        "between its two lives",
+        "before all its lives",
+        "nothing is known of then",
+        "never the node's",
+        "its life then is forgotten",
+        "others' lives are forgotten",
+        "never the node's, and others' are forgotten",
+    ],
+)
+def test_each_life_of_a_key_counts_and_one_that_is_not_kept_is_told_as_that(
+    keys: tuple[NodeKeyView, ...], forgotten: datetime | None, expected: list[str]
+) -> None:
+    assert codes(envelope(), keys=keys, forgotten=forgotten) == expected
 
 
 def test_what_is_nested_without_end_is_no_envelope() -> None:

@@ -18,12 +18,13 @@ from compute.uplink.invitation import Invitation
 from compute.uplink.refusals import explain_refusals
 from orchestrator.admission.claims import Claim
 from orchestrator.admission.node_keys import StoredNodeKeys
-from orchestrator.nodes import join_tokens
+from orchestrator.nodes import join_tokens, key_keeping
 from orchestrator.nodes.join_tokens import JoinTokenNotFound, JoinTokens, TooManyJoinTokens
+from orchestrator.nodes.key_keeping import tend_keys
 from orchestrator.nodes.node_changes import delete, reject
 from orchestrator.nodes.presence import Nodes
-from orchestrator.rules.join_tokens import JoinTokenUnknown
-from orchestrator.rules.records import JoinClaim, TokenRecord
+from orchestrator.rules.joining.join_tokens import JoinTokenUnknown
+from orchestrator.rules.records import BindingRecord, EarlierKey, JoinClaim, TokenRecord
 from orchestrator.storage.store import Store
 from shared.errors import InvalidInput
 from shared.ids import NodeId
@@ -268,6 +269,86 @@ async def test_a_node_with_a_token_of_another_cluster_says_so(
     line = await told(joining.bus, JoinToken(id="elsewhere", secret=bytes(32)), caplog)
     assert f"No orchestrator at {joining.bus.server.url} knows join token elsewhere, or none is ready." in line
     assert "[JoinTokenUnknown] A token is of the cluster that has made it" in line
+
+
+# ---- the lives of keys ---------------------------------------------------------------------------------------------
+
+
+def lives(joining: Joining) -> list[tuple[str, str, str]]:
+    record = joining.store.model.keys[NODE]
+    return [(each.public_key, each.ended, each.owner) for each in record.lives]
+
+
+async def test_a_key_that_joins_again_gets_another_life_with_the_owner_of_its_new_token(joining: Joining) -> None:
+    seed, nodes = new_user_seed(), Nodes(joining.store.model, disconnect_seconds=0.0)
+    key = public_key(seed)
+    for owner in ("maria", "eve"):
+        await joining.bus.join("n-1", token=(await joining.token(owner=owner)).credential, seed=seed)
+        await delete(joining.store.model, joining.store, nodes, NODE)
+    assert lives(joining) == [(key, "Deleted", "maria"), (key, "Deleted", "eve")]
+    first, second = joining.store.model.keys[NODE].lives
+    assert first.until < second.since
+
+
+async def test_a_rejected_key_does_not_come_back_once_another_one_that_had_the_name_is_deleted(
+    joining: Joining,
+) -> None:
+    rejected, other = new_user_seed(), new_user_seed()
+    nodes, token = Nodes(joining.store.model, disconnect_seconds=0.0), await joining.token(uses=0)
+    await joining.bus.join("n-1", token=token.credential, seed=rejected)
+    await reject(joining.store.model, joining.store, NODE)
+    await joining.bus.join("n-1", token=token.credential, seed=other)
+    await delete(joining.store.model, joining.store, nodes, NODE)
+    await joining.is_refused("n-1", token, seed=rejected)
+    await joining.bus.join("n-1", token=token.credential, seed=other)
+
+
+async def test_what_orchestrators_of_earlier_versions_do_loses_no_owner_and_no_key(joining: Joining) -> None:
+    """They write and remove bindings without what they do not know, and leave the record of the keys alone."""
+    seed, binding_key = new_user_seed(), subjects.binding_record(NODE)
+    await joining.bus.join("n-1", token=(await joining.token(owner="maria")).credential, seed=seed)
+    model, store = joining.store.model, joining.store
+    begun = model.keys[NODE]
+    await store.update(binding_key, replace(model.bindings[NODE], owner="", since=0, rejected=0, message="rewritten"))
+    assert (model.bindings[NODE].owner, model.bindings[NODE].message) == ("maria", "rewritten")
+    async with joining.bus.orchestrator() as (_, others):
+        await stored(others).catch_up()
+        assert stored(others).model.bindings[NODE].owner == "maria"
+    await store.delete(binding_key)
+    await tend_keys(store)
+    (life,) = model.keys[NODE].lives
+    assert (life.since, life.ended, life.until > life.since) == (begun.lives[0].since, "Deleted", True)
+
+
+async def test_keys_of_bindings_that_were_there_before_are_kept_from_now_on(joining: Joining) -> None:
+    """As the version before has written them."""
+    earlier = (EarlierKey(public_key="U1", since=1, until=5),)
+    binding = BindingRecord(public_key="U2", since=5, earlier=earlier, token="t", owner="maria")
+    await joining.store.create(subjects.binding_record(NODE), binding)
+    await tend_keys(joining.store)
+    assert lives(joining) == [("U1", "Replaced", ""), ("U2", "", "maria")]
+    revision = joining.store.model.revision_of(subjects.keys_record(NODE))
+    await tend_keys(joining.store)
+    assert joining.store.model.revision_of(subjects.keys_record(NODE)) == revision, "nothing is left to do"
+
+
+async def test_of_very_many_deleted_nodes_the_keys_of_those_that_went_first_are_forgotten(
+    joining: Joining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_keeping, "MOST_DELETED", 1)
+    nodes, token, seed = (
+        Nodes(joining.store.model, disconnect_seconds=0.0),
+        await joining.token(uses=0),
+        new_user_seed(),
+    )
+    for node in ("n-2", "n-3", "n-1", "n-1"):
+        await joining.bus.join(node, token=token.credential, seed=seed)
+        await delete(joining.store.model, joining.store, nodes, NodeId(node))
+    await joining.bus.join("n-4", token=token.credential)
+    await tend_keys(joining.store)
+    assert set(joining.store.model.keys) == {"n-1", "n-4"}
+    await joining.bus.join("n-2", token=token.credential, seed=seed)
+    assert [each.ended for each in joining.store.model.keys[NodeId("n-2")].lives] == [""]
 
 
 # ---- what there can be ---------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from orchestrator.rules.records import BindingRecord
+from orchestrator.rules.records import BindingRecord, KeyLife, NodeKeysRecord
+from shared.ids import NodeId
 from shared.protocol.capabilities import READ_NODE, WRITE_NODE
 from shared.settings.config import ApiAuth, ApiSettings, Config
 from tests.api_keys import Keyed, keyed
@@ -69,3 +70,23 @@ async def test_who_sees_some_namespaces_alone_makes_no_node_join_and_changes_non
         answer = await api.ask(path, method, body=body, headers=user.bearer)
         assert answer.status == 403, (path, method)
         assert answer.json["Details"]["TarponCode"] == "NotForAllNamespaces"
+
+
+async def test_the_keys_of_a_name_are_told_of_the_time_in_which_it_served_ones_own_namespaces(api: FedApi) -> None:
+    def life(key: str, *namespaces: str, ended: str = "Deleted") -> KeyLife:
+        return KeyLife(public_key=key, since=1, until=2, ended=ended, namespaces=namespaces, owner="o")
+
+    async def keys(node: str, *namespaces: str) -> list[tuple[str, str]]:
+        answer = await api.ask(f"{NODES}/{node}/keys", headers=known(api, *namespaces).bearer)
+        return [(each["Key"], each["Owner"]) for each in answer.json["Keys"]] if answer.status == 200 else []
+
+    for node in ("gone", "of-b"):
+        lives = (life("U1"), life("U2", "a"), life("U3", "b"))
+        record = NodeKeysRecord(node=NodeId(node), lives=lives)
+        api.feed(record.key, record)
+    assert await keys("gone", "*") == [("U3", "o"), ("U2", "o"), ("U1", "o")]
+    assert await keys("gone", "a") == [("U2", ""), ("U1", "")]
+    assert await keys("of-b", "b") == [("U", ""), ("U3", ""), ("U1", "")]
+    assert await keys("of-b", "a") == [("U2", ""), ("U1", "")]
+    assert await keys("gon", "*") == [], "the beginning of an id is for nodes that are there"
+    assert await keys("shar", "a") == [("U", "")]

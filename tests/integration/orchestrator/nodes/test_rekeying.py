@@ -55,6 +55,7 @@ async def test_a_node_keeps_its_name_and_what_it_is_allowed_under_a_new_key(runn
         assert (found["Namespaces"], found["Info"]["Labels"]["team"], found["Owner"]) == (["a"], "a", "maria")
         current, earlier = found["Keys"]
         assert (current["State"], earlier["State"], current["Until"]) == ("Current", "Replaced", None)
+        assert (current["Owner"], earlier["Owner"]) == ("maria", "maria")
         assert earlier["Since"] < earlier["Until"] <= current["Since"]
         await act(running, Action="undrain")
         await run(running, node, Namespace="a")

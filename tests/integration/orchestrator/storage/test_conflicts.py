@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.admission.claims import Claim, Right
 from orchestrator.admission.node_keys import StoredNodeKeys
-from orchestrator.rules.join_tokens import NodeNameTaken
+from orchestrator.rules.joining.join_tokens import NodeNameTaken
 from orchestrator.rules.records import BindingRecord, Record
 from orchestrator.storage.store import Store
 from shared.errors import RevisionConflict

@@ -28,7 +28,7 @@ from orchestrator.admission.callout import (
 )
 from orchestrator.admission.claims import Claim, Right
 from orchestrator.admission.secret_files import integration_password
-from orchestrator.rules.join_tokens import JoinTokenRevoked, JoinTokenUnknown
+from orchestrator.rules.joining.join_tokens import JoinTokenRevoked, JoinTokenUnknown
 from shared.errors import Unavailable
 from shared.ids import NodeId
 from shared.protocol.pasted import Credential, JoinToken

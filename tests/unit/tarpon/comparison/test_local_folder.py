@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from shared.errors import InvalidInput
+from tarpon import Client
 from tarpon.comparison.compare import compare_sources
 from tarpon.comparison.entries import differences
 from tarpon.comparison.local_folder import LocalFolder
 from tarpon.comparison.views import ComparedResult
+from tarpon.verification import verify_folder
 
 
 def made(folder: Path, text: str = "a") -> LocalFolder:
@@ -54,6 +56,11 @@ def test_modes_that_the_mask_leaves_out_do_not_count(tmp_path: Path) -> None:
     assert (differing(0o777), differing(0o755)) == (2, 0), "it has two names"
 
 
-def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="no folder"):
-        LocalFolder(tmp_path / "missing")
+async def test_what_is_no_folder_is_refused_before_anything_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name, told in (("missing", "There is no folder '.*missing'"), ("file", "file' is no folder")):
+        with pytest.raises(InvalidInput, match=told) as compared:
+            LocalFolder(tmp_path / name)
+        with pytest.raises(InvalidInput, match=told) as verified:
+            await verify_folder(Client("http://127.0.0.1:1"), tmp_path / name)
+        assert "tarpon job get" in compared.value.hint == verified.value.hint

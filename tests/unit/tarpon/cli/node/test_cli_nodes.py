@@ -5,8 +5,17 @@ from datetime import UTC, datetime
 from msgspec.structs import replace
 
 from shared.jobs.capacity import Capacity
-from shared.protocol.rest_nodes import REQUESTER, ComputeNodeInfo, NodeInfoView, NodeState, Problem
+from shared.protocol.rest_nodes import (
+    DELETED,
+    REQUESTER,
+    ComputeNodeInfo,
+    NodeInfoView,
+    NodeKeyView,
+    NodeState,
+    Problem,
+)
 from tarpon.cli.node.describe import description
+from tarpon.cli.node.keys import keys_table
 from tarpon.cli.node.table import nodes_table, warning_lines
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -66,3 +75,13 @@ def test_a_wide_list_has_what_is_free_and_all_labels() -> None:
 
 def test_a_rejected_node_is_told_as_that() -> None:
     assert "REJECTED" in nodes_table([replace(NODE, membership="REJECTED")])
+
+
+def test_times_of_keys_are_shown_as_other_times_are() -> None:
+    begun = NOW.astimezone().replace(hour=9, minute=5)
+    gone = NodeKeyView(key="U1", state=DELETED, since=datetime(2025, 6, 1).astimezone(), until=begun, owner="maria")
+    lines = keys_table({"n-1": (NodeKeyView(key="U2", since=begun), gone)}, NOW).splitlines()
+    assert [line.split() for line in lines[1:]] == [
+        ["n-1", "U2", "Current", "09:05:00"],
+        ["n-1", "U1", "Deleted", "2025-06-01", "00:00:00", "09:05:00", "maria"],
+    ]

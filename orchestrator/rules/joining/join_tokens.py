@@ -62,6 +62,15 @@ class NodeNameTaken(JoinRefused):
         )
 
 
+class KeyShutOut(JoinRefused):
+    def __init__(self, node: NodeId) -> None:
+        super().__init__(
+            f"An operator has rejected this key as that of node {node}.",
+            hint="Give the node a new key, by removing compute/node.nkey in its DataDir, or another name"
+            " (NameProvider).",
+        )
+
+
 def check(token: TokenRecord, node: NodeId, public_key: str, now: int) -> None:
     """Raise JoinRefused unless the token lets this node in under this key. `now` is in nanoseconds since 1970."""
     if token.revoked:

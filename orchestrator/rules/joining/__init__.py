@@ -1,0 +1,1 @@
+"""Rules about nodes that join: by which tokens, and which keys were theirs when."""
