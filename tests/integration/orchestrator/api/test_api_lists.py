@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.api.paging import MAX_PAGE
 from orchestrator.jobs import views
-from orchestrator.rules.records import BindingRecord
+from orchestrator.rules.records import BindingRecord, KeyLife, NodeKeysRecord
 from shared.ids import ExecutionId, NodeId
 from shared.jobs.states import ExecutionState
 from shared.protocol import subjects
@@ -363,6 +363,8 @@ async def test_the_beginning_of_a_nodes_id_names_it(fed: FedApi) -> None:
     fed.node("alpha-2")
     fed.node("beta")
     fed.feed(subjects.binding_record(NodeId("beta")), BindingRecord(public_key="U"))
+    keys = NodeKeysRecord(node=NodeId("beta"), lives=(KeyLife(public_key="U"),))
+    fed.feed(keys.key, keys)
     assert (await fed.ask(f"{NODES}/be")).json["Node"]["Info"]["NodeID"] == "beta"
     several = await fed.ask(f"{NODES}/alpha")
     assert (several.status, several.json["Code"]) == (409, "MultipleNodesFound")

@@ -284,7 +284,7 @@ async def test_a_deleted_job_and_node_stay_deleted_and_their_names_free_over_kil
             await leave(node)
         await deleted(running, "gone")
         assert (await running.ask(f"{JOBS}/{job}/record", "DELETE")).json["Deleted"]
-        await kill_nats_after_marks(running, job, ".gone", subjects.name_record("default", "daily"))
+        await kill_nats_after_marks(running, job, "node.gone", "binding.gone", subjects.name_record("default", "daily"))
         assert await stopped_job(running, Name="daily") != job
         async with asyncio.timeout(10), running.node("gone") as node:  # of another key
             await node.register()
