@@ -60,13 +60,14 @@ class ContentStream:
 
     def _found(self, piece: EntryPiece) -> Iterator[FoundEntry]:
         """The entry, if it ends with this piece."""
-        if not isinstance(piece.line, FileLine):
-            yield FoundEntry(piece.line)
+        line, content, begins, ends = piece
+        if not isinstance(line, FileLine):
+            yield FoundEntry(line)
             return
-        if piece.begins or self._file is None:
-            self._file = _File(piece.line)
-        self._file.add(piece.content)
-        if piece.ends:
+        if begins or self._file is None:
+            self._file = _File(line)
+        self._file.add(content)
+        if ends:
             yield self._file.found()
 
 

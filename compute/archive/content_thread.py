@@ -3,7 +3,7 @@
 Each archive has one of its own, as a block has to wait for the one before it. Small ones, of one block, have none.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,7 +27,7 @@ class ContentThread:
     def __repr__(self) -> str:
         return f"<ContentThread of {self.manifest!r}>"
 
-    def add(self, block: bytes, lines: Iterable[EntryLine]) -> "Future[None]":
+    def add(self, block: bytes, lines: Sequence[EntryLine]) -> "Future[None]":
         if self._thread is None and len(block) == BLOCK_BYTES:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="content")
         if self._thread is None:
@@ -51,6 +51,6 @@ class ContentThread:
             self.manifest.close()
         return self._last
 
-    def _add(self, block: bytes, lines: Iterable[EntryLine]) -> None:
+    def _add(self, block: bytes, lines: Sequence[EntryLine]) -> None:
         if not self._stopping:
             self.manifest.add(self._digests.add(block, lines))

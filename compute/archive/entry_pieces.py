@@ -4,9 +4,7 @@ So what a file's digest is of is what the archive has of it, whatever becomes of
 """
 
 import hashlib
-from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from shared.protocol.archive_index import EntryLine, FileLine
 from shared.protocol.results.content_manifest import ManifestEntry, ManifestFile
@@ -14,41 +12,36 @@ from shared.protocol.results.content_manifest import ManifestEntry, ManifestFile
 _NOTHING = memoryview(b"")
 
 
-class EntryPiece(NamedTuple):
-    """What a block has of the content of an entry, which `begins` in it or does not, and `ends` in it or does not."""
-
-    line: EntryLine
-    content: memoryview = _NOTHING
-    begins: bool = True
-    ends: bool = True
+EntryPiece = tuple[EntryLine, memoryview, bool, bool]
+"""The line of an entry, what a block has of its content, and whether that begins in the block, and ends in it."""
 
 
 class EntryPieces:
     """`cut` the blocks of a tar in their order, each with the lines of the entries that begin in it."""
 
     def __init__(self) -> None:
-        self._waiting: deque[EntryLine] = deque()
+        self._waiting: list[EntryLine] = []
         self._tar_bytes = 0
 
     def __repr__(self) -> str:
         return f"<EntryPieces of {self._tar_bytes} bytes>"
 
-    def cut(self, block: bytes, lines: Iterable[EntryLine]) -> Iterator[EntryPiece]:
-        waiting, before, view = self._waiting, self._tar_bytes, memoryview(block)
-        waiting.extend(lines)
-        self._tar_bytes += len(block)
-        while waiting:
-            line = waiting[0]
-            if isinstance(line, FileLine):
-                at = line.at - before
-                end = at + line.size
-                ends = end <= len(block)
-                yield EntryPiece(line, view[max(0, at) : max(0, end)], at >= 0, ends)
-                if not ends:
-                    return
-            else:
-                yield EntryPiece(line)
-            waiting.popleft()
+    def cut(self, block: bytes, lines: Sequence[EntryLine]) -> list[EntryPiece]:
+        before, length, view = self._tar_bytes, len(block), memoryview(block)
+        self._tar_bytes += length
+        waiting, self._waiting = [*self._waiting, *lines], []
+        pieces: list[EntryPiece] = []
+        for number, line in enumerate(waiting):
+            if not isinstance(line, FileLine):
+                pieces.append((line, _NOTHING, True, True))
+                continue
+            at = line.at - before
+            end = at + line.size
+            pieces.append((line, view[max(0, at) : end], at >= 0, end <= length))
+            if end > length:
+                self._waiting = waiting[number:]
+                break
+        return pieces
 
 
 class EntryDigests:
@@ -61,19 +54,21 @@ class EntryDigests:
     def __repr__(self) -> str:
         return f"<EntryDigests {self._pieces!r}>"
 
-    def add(self, block: bytes, lines: Iterable[EntryLine]) -> list[ManifestEntry]:
+    def add(self, block: bytes, lines: Sequence[EntryLine]) -> list[ManifestEntry]:
         """The entries that end in this block."""
         ended: list[ManifestEntry] = []
+        sha256 = self._sha256
         for line, content, begins, ends in self._pieces.cut(block, lines):
             if not isinstance(line, FileLine):
                 ended.append(line)
                 continue
             if begins:
-                self._sha256 = hashlib.sha256(content)
+                sha256 = hashlib.sha256(content)
             else:
-                self._sha256.update(content)
+                sha256.update(content)
             if ends:
-                ended.append(manifest_file(line, self._sha256.hexdigest()))
+                ended.append(manifest_file(line, sha256.hexdigest()))
+        self._sha256 = sha256
         return ended
 
 

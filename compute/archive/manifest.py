@@ -35,8 +35,7 @@ class ContentManifest(LineFile):
     def add(self, entries: Sequence[ManifestEntry]) -> None:
         self.entries += len(entries)
         self.content_bytes += sum(each.size for each in entries if isinstance(each, ManifestFile))
-        for each in entries:
-            self._digest_of_content.add(each)
+        self._digest_of_content.add_all(entries)
         self.write(entries)
 
     def finish(self) -> None:

@@ -19,7 +19,6 @@ version.
 """
 
 import base64
-import os
 
 import msgspec
 
@@ -115,4 +114,5 @@ def spelled(name: bytes) -> tuple[str, str]:
 
 
 def _bytes(text: str, encoded: str) -> bytes:
-    return base64.b64decode(encoded) if encoded else os.fsencode(text)
+    # Whatever the locale: what is written down is UTF-8.
+    return base64.b64decode(encoded) if encoded else text.encode(errors="surrogateescape")

@@ -15,6 +15,7 @@ that differ in times, or in how they are stored, have the same one. `mtime` and 
 """
 
 import hashlib
+from collections.abc import Sequence
 
 import msgspec
 
@@ -54,6 +55,9 @@ class ManifestEnd(IndexLine, frozen=True, kw_only=True, tag="end"):
 ManifestEntry = ManifestFile | DirectoryLine | SymlinkLine | HardLinkLine
 ManifestLine = ManifestHead | ManifestEntry | ManifestEnd
 
+Told = tuple[str, bytes, int, int, bytes, bytes]
+"""Kind, path, mode, size, target and SHA-256 of an entry."""
+
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -71,16 +75,28 @@ class ContentDigest:
 
     def add(self, entry: ManifestEntry) -> None:
         """Raises ValueError where a name or digest is spelled so that it makes no sense."""
-        kind, size, target, digest = str(entry.__struct_config__.tag), 0, b"", b""
-        if isinstance(entry, ManifestFile):
-            size, digest = entry.size, bytes.fromhex(entry.sha256)
-        elif isinstance(entry, SymlinkLine | HardLinkLine):
-            target = entry.link_target
-        self.add_told((kind, entry.name, entry.mode, size, target, digest))
+        self.add_told(_told(entry))
 
-    def add_told(self, told: tuple[str, bytes, int, int, bytes, bytes]) -> None:
-        """Kind, path, mode, size, target and SHA-256 of an entry. Its kind is the tag of its line."""
+    def add_all(self, entries: Sequence[ManifestEntry]) -> None:
+        """As `add` each of them, at less cost."""
+        encoded = memoryview(_encoder.encode([_told(each) for each in entries]))
+        self._sha256.update(encoded[_array_head_bytes(len(entries)) :])
+
+    def add_told(self, told: Told) -> None:
+        """Its kind is the tag of its line."""
         self._sha256.update(_encoder.encode(told))
 
     def hexdigest(self) -> str:
         return self._sha256.hexdigest()
+
+
+def _told(entry: ManifestEntry) -> Told:
+    if isinstance(entry, ManifestFile):
+        return "file", entry.name, entry.mode, entry.size, b"", bytes.fromhex(entry.sha256)
+    target = entry.link_target if isinstance(entry, SymlinkLine | HardLinkLine) else b""
+    return str(entry.__struct_config__.tag), entry.name, entry.mode, 0, target, b""
+
+
+def _array_head_bytes(length: int) -> int:
+    """Of what a msgpack array of this length begins with (the specification of MessagePack, "array format family")."""
+    return 1 if length < 16 else 3 if length < 1 << 16 else 5
