@@ -13,7 +13,9 @@ import stat
 from pathlib import Path
 
 from compute.disk.file_attributes import attribute_names
+from compute.disk.input_files import INPUTS
 from compute.disk.mounts import mounts_in
+from compute.disk.removal import remove_tree
 from compute.disk.result_contents import FILE_MODE, STDERR, STDOUT
 
 WORKSPACE = "workspace"
@@ -21,6 +23,7 @@ TEMPORARY = "tmp"
 """For temporary files of a task that does not see the machine's own folders for them."""
 _OUTPUTS = (STDOUT, STDERR)
 _CONTENT = {*_OUTPUTS, WORKSPACE}
+_PERHAPS = {INPUTS, TEMPORARY}
 
 PREFIX = ".spare-"
 """No execution's id begins so, and the node removes what is named so at its start (compute/journal/leftovers.py)."""
@@ -55,7 +58,10 @@ class SpareFolders:
         self._left.discard(name)
         kept = f"{self._parent}/{PREFIX}{next(self._numbers)}"
         try:
-            if len(self._kept) >= self._most or mounts_in(root) or not _is_as_made(name):
+            if len(self._kept) >= self._most or mounts_in(root):
+                return False
+            _empty_inputs(f"{name}/{INPUTS}")
+            if not _is_as_made(name):
                 return False
             os.rename(name, kept)  # noqa: PTH104  # as in `take`: a third of the cost, and there are very many
         except OSError:
@@ -64,7 +70,7 @@ class SpareFolders:
         return True
 
     def take(self, root: Path) -> bool:
-        """Whether there is a folder at `root` now, with a workspace and two empty files."""
+        """Whether there is a folder at `root` now, with a workspace, two empty files, perhaps an empty one for inputs."""
         try:
             os.rename(self._kept.pop(), root)  # noqa: PTH104
         except (IndexError, OSError):
@@ -72,12 +78,26 @@ class SpareFolders:
         return True
 
 
+def _empty_inputs(folder: str) -> None:
+    """Unless a task has put another thing there, which may be a link. Raises OSError."""
+    try:
+        if not _is_plain_folder(folder):
+            return
+    except FileNotFoundError:
+        return
+    for name in os.listdir(folder):  # noqa: PTH208  # names are all that is needed
+        try:
+            os.unlink(f"{folder}/{name}")  # noqa: PTH108  # most are one small file
+        except OSError:
+            remove_tree(Path(folder, name))
+
+
 def _is_as_made(root: str) -> bool:
     """Once what was written to the outputs is gone. Raises OSError if it cannot be told."""
     content = set(os.listdir(root))  # noqa: PTH208  # names are all that is needed
-    if content - {TEMPORARY} != _CONTENT or not _is_plain_folder(root):
+    if content - _PERHAPS != _CONTENT or not _is_plain_folder(root):
         return False
-    folders = [f"{root}/{name}" for name in (WORKSPACE, TEMPORARY) if name in content]
+    folders = [f"{root}/{name}" for name in (WORKSPACE, *_PERHAPS) if name in content]
     if not all(map(_is_plain_folder, folders)) or any(map(os.listdir, folders)):
         return False
     if not all(_is_own_file(f"{root}/{name}") for name in _OUTPUTS):

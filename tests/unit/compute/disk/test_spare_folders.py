@@ -68,6 +68,27 @@ def test_a_folder_serves_one_execution_at_a_time(tmp_path: Path, spares: SpareFo
     assert not spares.take(tmp_path / "e-3")
 
 
+def test_the_inputs_of_a_task_go_before_its_folder_is_kept(
+    tmp_path: Path, spares: SpareFolders, used: Workspace
+) -> None:
+    unpacked = used.inputs / "1" / "below"
+    unpacked.mkdir(parents=True)
+    used.inputs.chmod(0o700)
+    (used.inputs / "0").write_text("one")
+    (unpacked / "file").write_text("two")
+    unpacked.chmod(0o555)
+    assert spares.keep(used.root)
+    assert list(_next(tmp_path, spares).inputs.iterdir()) == []
+
+
+def test_what_a_task_has_linked_to_as_its_inputs_stays(tmp_path: Path, spares: SpareFolders, used: Workspace) -> None:
+    (tmp_path / "others").mkdir(0o700)
+    (tmp_path / "others" / "file").touch()
+    used.inputs.symlink_to(tmp_path / "others")
+    assert not spares.keep(used.root)
+    assert (tmp_path / "others" / "file").exists()
+
+
 def test_a_folder_that_a_process_may_still_write_to_is_not_kept(tmp_path: Path, spares: SpareFolders) -> None:
     made = Workspace(tmp_path / "e-1", has_paths=False, spares=spares)
     made.create([])
