@@ -30,6 +30,12 @@ def rss_mib(pid: int) -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
 
 
+def living_children(pid: int) -> list[int]:
+    """Of any of its threads (proc(5), children)."""
+    found = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for each in found for child in each.read_text().split()]
+
+
 class ProcessMeter:
     """Named processes, several of which may share a name; what they spend counts from the last `begin()`."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from benchmarks.process_meter import ProcessMeter
+from benchmarks.process_meter import ProcessMeter, living_children
 from benchmarks.stored_jobs import read_original, store
 from orchestrator.admission.secret_files import integration_password
 from shared.protocol.subjects import integration_inbox
@@ -138,7 +138,9 @@ class Rig:
         assert stack.orchestrator is not None
         nodes = [node.process.pid for node in stack.computes.values()] + [each.pid for each in self._simulated]
         own = {"orchestrator": [stack.orchestrator.process.pid], "nats": [stack.nats_pid()], "s3": [self.s3.pid]}
-        return ProcessMeter(own | ({"nodes": nodes} if nodes else {}) | others)
+        helpers = [child for node in nodes for child in living_children(node)]
+        of_nodes = {name: pids for name, pids in (("nodes", nodes), ("helpers", helpers)) if pids}
+        return ProcessMeter(own | of_nodes | others)
 
     def client_environment(self) -> dict[str, str]:
         """What lets benchmarks/load.py in."""

@@ -70,7 +70,7 @@ class SpareFolders:
         return True
 
     def take(self, root: Path) -> bool:
-        """Whether there is a folder at `root` now, with a workspace, two empty files, perhaps an empty one for inputs."""
+        """Whether there is a folder at `root` now, with empty outputs, and a workspace and perhaps more, all empty."""
         try:
             os.rename(self._kept.pop(), root)  # noqa: PTH104
         except (IndexError, OSError):
