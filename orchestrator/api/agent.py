@@ -137,7 +137,7 @@ class AgentRoutes:
         """Raises IssuerAway, IssuerUnfit where it is not known yet where people sign in."""
         if self._sign_in is None:
             return answer(rest_nodes.AuthConfigResponse())
-        settings, endpoints = self._sign_in.settings, self._sign_in.issuer.endpoints()
+        settings, endpoints = self._sign_in.settings, await self._sign_in.issuer.endpoints()
         return answer(
             rest_nodes.AuthConfigResponse(
                 config=rest_nodes.Oauth2View(

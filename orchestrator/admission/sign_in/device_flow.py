@@ -105,10 +105,12 @@ class DeviceFlow:
 
     async def begin(self, origin: str) -> PageSignIn:
         """Raises PageSignInNotOffered, PageSignInFailed, TooManySignIns, IssuerAway, IssuerUnfit."""
-        settings, url = self._settings, self._issuer.endpoints().device_authorization
-        if not self.provider or not url:
+        if not self.provider:
             raise PageSignInNotOffered
         self._check(origin)
+        settings, url = self._settings, (await self._issuer.endpoints()).device_authorization
+        if not url:
+            raise PageSignInNotOffered
         form = {
             "client_id": settings.device_client_id,
             "scope": " ".join(settings.scopes),
@@ -145,7 +147,7 @@ class DeviceFlow:
             "device_code": begun.device_code,
             "client_id": self._settings.device_client_id,
         }
-        status, found = await self._issuer.post(self._issuer.endpoints().token, form)
+        status, found = await self._issuer.post((await self._issuer.endpoints()).token, form)
         if status == 200:
             return self._token_in(found)
         match found.get("error"):

@@ -1,14 +1,15 @@
 """The issuer: its discovery document and its keys, asked for now and then, and kept while it does not answer.
 
-Tokens make nobody wait: keys are asked for in the background. Only a token of a key that is not known has them asked
-for at once, a few times a minute at most, so that no stranger has this orchestrator flood the issuer.
+Tokens make nobody wait: keys are asked for in the background. Only a token of a key that is not known, and a sign-in
+while the endpoints are not known, have them asked for at once, a few times a minute at most, so that no stranger has
+this orchestrator flood the issuer.
 """
 
 import asyncio
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ REFRESH_SECONDS = 300.0
 """So long a key is still taken that the issuer has withdrawn."""
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 60.0
 AT_ONCE_SECONDS = 10.0
-"""Between two times at which a token of an unknown key has the keys asked for."""
+"""Between two times at which somebody has the issuer asked who needs what is not known of it."""
 ANSWER_SECONDS = 10.0
 MAX_ANSWER_BYTES = 512 << 10
 _DISCOVERY = "/.well-known/openid-configuration"
@@ -120,18 +121,23 @@ class Issuer:
 
     async def key(self, kid: str | None, algorithm: str) -> SigningKey:
         """The key of a token. Raises IssuerAway, IssuerUnfit, TokenKeyUnknown, SigningKeyUnfit."""
-        found = self._find(kid, algorithm) or await self._find_at_once(kid, algorithm)
+        if (found := self._find(kid, algorithm)) is None:
+            await self._ask_at_once(lambda: self._find(kid, algorithm))
+            found = self._find(kid, algorithm)
         if found is not None:
             return found
         if self._problem is None and not self._has_good_keys:
             raise IssuerAway(self._settings.issuer, "has not answered for too long")
         raise self._told() or TokenKeyUnknown()
 
-    def endpoints(self) -> Endpoints:
-        """Raises IssuerAway, IssuerUnfit where they are not known yet."""
+    async def endpoints(self) -> Endpoints:
+        """Waits for the issuer where they are not known yet. Raises IssuerAway, IssuerUnfit."""
+        if self._needs_discovery:
+            if not self._found:
+                await self._ask_at_once(lambda: self._found)
+            if not self._found:
+                raise self._told() or IssuerAway(self._settings.issuer, "has not answered yet")
         settings, found = self._settings, self._found
-        if self._needs_discovery and not found:
-            raise self._told() or IssuerAway(settings.issuer, "has not answered yet")
         return Endpoints(
             settings.device_authorization_endpoint or found.get("device_authorization_endpoint", ""),
             settings.token_endpoint or found.get("token_endpoint", ""),
@@ -170,17 +176,14 @@ class Issuer:
     def _find(self, kid: str | None, algorithm: str) -> SigningKey | None:
         return self._keys.find(kid, algorithm) if self._keys is not None and self._has_good_keys else None
 
-    async def _find_at_once(self, kid: str | None, algorithm: str) -> SigningKey | None:
-        """Ask for the keys, unless that was done a moment ago, or somebody else does it meanwhile."""
+    async def _ask_at_once(self, is_known: Callable[[], object]) -> None:
+        """Ask, unless that was done a moment ago, or somebody else does it meanwhile, who is then waited for."""
         asked_at = time.monotonic()
         async with self._one:
-            found = self._find(kid, algorithm)
             is_due = time.monotonic() - self._at_once_at >= AT_ONCE_SECONDS
-            if found is None and self._begun_at < asked_at and is_due:
+            if not is_known() and self._begun_at < asked_at and is_due:
                 self._at_once_at = time.monotonic()
                 await self._refresh()
-                found = self._find(kid, algorithm)
-            return found
 
     async def _refresh(self) -> None:
         """By one at a time. What went wrong is kept and told, as what was known before goes on."""

@@ -1,5 +1,7 @@
 """Sign-in at the page by an identity provider, with a real issuer: the device flow, asked for by the orchestrator."""
 
+import asyncio
+import threading
 import time
 from collections.abc import Iterator
 from http.cookies import SimpleCookie
@@ -12,7 +14,8 @@ from orchestrator.api.access.session_cookies import MOST_COOKIES
 from tests.integration.fed_api import JOBS, FedApi
 from tests.integration.orchestrator.admission.test_sign_in import signing_in
 from tests.integration.running import Answer
-from tests.played_issuer import PlayedIssuer
+from tests.played_issuer import DISCOVERY, PlayedIssuer
+from tests.waiting import eventually
 
 SESSION, PROVIDER = "/api/v1/auth/session", "/api/v1/auth/provider"
 
@@ -66,6 +69,31 @@ async def test_a_person_signs_in_at_the_provider_and_is_known_by_a_session(issue
             "%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + issuer.lasts_seconds + 31)
         )
         assert (await api.ask(JOBS, headers=cookies_in(done))).status == 200
+
+
+async def test_who_signs_in_before_the_issuer_has_answered_waits_for_it(issuer: PlayedIssuer) -> None:
+    slow = issuer.held[DISCOVERY] = threading.Event()
+    async with signing_in(issuer) as api, asyncio.TaskGroup() as tasks:
+        shown = tasks.create_task(begun(api))
+        await eventually(lambda: issuer.asked[DISCOVERY], what="the issuer is asked")
+        for _ in range(3):
+            assert (await api.ask(SESSION)).status == 200, "the page can be read meanwhile"
+        slow.set()
+        assert (await gone_on(api, (await shown)["Handle"])).json["SignedIn"]
+        assert issuer.asked[DISCOVERY] == 1
+
+
+async def test_who_signs_in_after_the_issuer_was_away_has_it_asked_at_once(
+    issuer: PlayedIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.admission.sign_in.issuer.FIRST_RETRY_SECONDS", 60.0)
+    issuer.stop()
+    async with signing_in(issuer) as api:
+        sign_in = api.api._sign_in
+        assert sign_in is not None
+        await eventually(lambda: sign_in.issuer._problem, what="the issuer is known to be away")
+        issuer.start()
+        assert (await begun(api))["Handle"]
 
 
 async def test_a_token_that_is_larger_than_a_cookie_is_in_several(issuer: PlayedIssuer) -> None:
