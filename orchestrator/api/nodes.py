@@ -14,7 +14,7 @@ from orchestrator.api.routes import NODES, Route, principal_of
 from orchestrator.api.tokens import created
 from orchestrator.assembly import Assembly
 from orchestrator.nodes.join_tokens import JoinTokens
-from orchestrator.nodes.node_changes import approve, delete, handed_on, reject, set_draining
+from orchestrator.nodes.node_changes import approve, delete, handed_on, reject, set_draining, set_owner
 from orchestrator.nodes.rekeying import rekey
 from orchestrator.nodes.views import node_keys, node_state, nodes_seen
 from orchestrator.rules.label_selectors import matches, selector
@@ -26,7 +26,7 @@ from shared.protocol import rest_nodes, rest_tokens
 from shared.protocol.capabilities import READ_NODE, WRITE_NODE
 from shared.protocol.rest_nodes import NodeState
 
-_ACTIONS = frozenset({"approve", "drain", "undrain", "reject", "delete"})
+_ACTIONS = frozenset({"approve", "drain", "undrain", "reject", "delete", "set-owner"})
 
 
 class MultipleNodesFound(Conflict):
@@ -52,7 +52,10 @@ class NodeRoutes:
     def routes(self) -> tuple[Route, ...]:
         one = f"{NODES}/{{node}}"
         listed = "The nodes, and the orchestrator that answers."
-        update = "Drain a node, or end that; reject it, which cuts it off at once, or approve it again; or delete it."
+        update = (
+            "Drain a node, or end that; reject it, which cuts it off at once, or approve it again; delete it; or say"
+            " whose it is."
+        )
         return (
             Route(
                 "GET",
@@ -143,7 +146,7 @@ class NodeRoutes:
         wanted, _ = await body_of(request, rest_nodes.UpdateNodeRequest)
         action = wanted.action.lower()
         tell(request, operation=action if action in _ACTIONS else "")
-        node = self._named(request, bound=action in {"approve", "reject", "delete"})
+        node = self._named(request, bound=action in {"approve", "reject", "delete", "set-owner"})
         done = rest_nodes.UpdateNodeResponse(success=True)
         match action:
             case "approve":
@@ -161,10 +164,12 @@ class NodeRoutes:
                     done = await self._reject(node, wanted)
                     await handed_on(self._model, node)
                 await delete(self._model, self._store, self._nodes, node, wanted.message)
+            case "set-owner":
+                await set_owner(self._model, self._store, node, wanted.owner)
             case _:
                 raise InvalidInput(
                     f"{wanted.action[:80]!r} is not an action.",
-                    hint="Actions are drain, undrain, approve, reject and delete.",
+                    hint="Actions are drain, undrain, approve, reject, delete and set-owner.",
                 )
         return answer(done)
 

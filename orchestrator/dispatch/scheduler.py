@@ -399,7 +399,7 @@ def wanted_of(model: Model, now: int, entry: JobEntry) -> Wanted:
         waiting_seconds=(now - (entry.waits_since or now)) / 1e9,
         targets=entry.job.targets,
         replicas=replicas_of(entry.spec),
-        owners=owners_of(_of_version(entry)) if entry.spec.verification else {},
+        owners=owners_of(_of_version(entry), model.owner_of) if entry.spec.verification else {},
     )
 
 

@@ -46,7 +46,7 @@ def _about_owners(job: Job, model: Model) -> Iterator[str]:
     if owners < replicas and job.verification:
         yield (
             f"Verification.Replicas is {replicas}, and the nodes that there are have {owners} owner(s): the job waits"
-            " until there are nodes of more (`tarpon node token create --owner NAME`)."
+            " until there are nodes of more (`tarpon node set-owner NODE OWNER`)."
         )
 
 

@@ -26,6 +26,7 @@ MOST_NAMESPACES = 64
 MOST_LABELS = 64
 MAX_LABEL_CHARACTERS = 256
 _OWNER = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
+_OWNER_TOLD = "at most 64 lower-case letters, digits and . _ @ -, and begins with a letter or digit"
 KEPT_NS = 7 * 24 * 3600 * 10**9
 """So long it is told what became of a token that lets nobody in any more."""
 REMOVED_AT_ONCE = 16
@@ -173,10 +174,15 @@ def _ended(token: TokenRecord) -> int:
 def _problems(wanted: CreateTokenRequest) -> Iterator[str]:
     if len(wanted.namespaces) > MOST_NAMESPACES:
         yield f"it names {len(wanted.namespaces):,} namespaces, and {MOST_NAMESPACES} are possible"
-    if wanted.owner and not _OWNER.fullmatch(wanted.owner):
-        told = "at most 64 lower-case letters, digits and . _ @ -, and begins with a letter or digit"
-        yield f"{wanted.owner[:80]!r} cannot be an owner, which has {told}"
+    if problem := owner_problem(wanted.owner):
+        yield problem
     yield from _label_problems(wanted.labels)
+
+
+def owner_problem(owner: str) -> str:
+    """Why there cannot be an owner of this name; empty where there can, or where it is nobody's."""
+    can_be = not owner or _OWNER.fullmatch(owner)
+    return "" if can_be else f"{owner[:80]!r} cannot be an owner, which has {_OWNER_TOLD}"
 
 
 def _label_problems(labels: Mapping[str, str]) -> Iterator[str]:

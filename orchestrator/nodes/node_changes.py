@@ -8,14 +8,16 @@ from msgspec.structs import replace
 
 from orchestrator.admission.key_records import keep_lives
 from orchestrator.nodes.conduct import Conduct
+from orchestrator.nodes.join_tokens import owner_problem
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.joining.join_tokens import approved, without_claim
+from orchestrator.rules.joining.key_lives import with_owner
 from orchestrator.rules.records import BindingRecord, NodeRecord
 from orchestrator.state.model import Model
 from orchestrator.storage import changes
 from orchestrator.storage.store import Store
 from orchestrator.storage.wall_clock import now_ns
-from shared.errors import Conflict, NodeNotFound
+from shared.errors import Conflict, InvalidInput, NodeNotFound
 from shared.ids import NodeId
 from shared.protocol import subjects
 from shared.protocol.messages import NodeInfo
@@ -46,6 +48,13 @@ class NodeHoldsExecutions(Conflict):
             hint="What ran on a node that is gone is lost after Orchestrator.NodeManager.DisconnectTimeout (1 min),"
             " and a result on its way from there after Publishers.PublishTimeout. `tarpon job stop` ends both, and"
             " `tarpon node reject` hands all of it on to other nodes at once.",
+        )
+
+
+class NodeShutOut(Conflict):
+    def __init__(self, node: str) -> None:
+        super().__init__(
+            f"Node {node} is rejected, so it is not said whose it is.", hint=f"`tarpon node approve {node}` first."
         )
 
 
@@ -151,6 +160,31 @@ async def approve(model: Model, store: Store, node: NodeId) -> None:
             await store.update(known.key, replace(known, differences=(), differed=0))
 
     await changes.insist(store, forget_differences)
+
+
+async def set_owner(model: Model, store: Store, node: NodeId, owner: str) -> None:
+    """Whose the node is from now on; empty for nobody's. What is placed there stays the earlier owner's.
+
+    Raises InvalidInput, NodeNotFound, NodeShutOut.
+    """
+    if problem := owner_problem(owner):
+        raise InvalidInput(f"{problem}.", hint="It is a name as in `tarpon node token create --owner NAME`.")
+
+    def named(known: BindingRecord) -> BindingRecord:
+        if known.rejected:
+            raise NodeShutOut(node)
+        return replace(known, owner=owner)
+
+    await keep_lives(store, node)  # under the owner of before
+    # The binding is for orchestrators of an earlier version. What counts is the life of its key.
+    await change_binding(model, store, node, named, f"{owner or 'nobody'}'s from now on.")
+
+    async def attempt() -> None:
+        known = model.keys.get(node)
+        if known is not None and (record := with_owner(known, owner, now_ns())) != known:
+            await store.update(record.key, record)
+
+    await changes.insist(store, attempt)
 
 
 async def change_binding(

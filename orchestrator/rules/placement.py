@@ -211,7 +211,7 @@ def too_few_owners(replicas: int, owners: int) -> str:
     there = "1 owner" if owners == 1 else f"{owners} owners"
     return (
         f"Waiting for nodes of {replicas} owners: each replica of a part runs at another one, and the nodes that suit"
-        f" this job belong to {there}. `tarpon node token create --owner NAME` says whose a node is."
+        f" this job belong to {there}. `tarpon node set-owner NODE OWNER` says whose a node is."
     )
 
 

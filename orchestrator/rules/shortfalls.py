@@ -28,7 +28,7 @@ from shared.protocol.messages import (
 MAX_LABEL = 100
 """So much of a label is told."""
 REFUSED = "refused this job"
-OWNERLESS = "has no owner, and each replica runs at another one: `tarpon node token create --owner NAME`"
+OWNERLESS = "has no owner, and each replica runs at another one: `tarpon node set-owner` names one"
 _FOR_ABILITY = {
     COPIES_HARD_LINKS: "copy hard links",
     PUBLISHES_PLAIN: "publish plain objects",

@@ -560,6 +560,11 @@ class Model:
         binding = self.bindings.get(node)
         return binding is None or binding.serves(namespace)
 
+    def owner_of(self, node: NodeId) -> str:
+        """Whose the node is; empty where nobody was named."""
+        binding = self.bindings.get(node)
+        return binding.owner if binding is not None else ""
+
     def may_hold(self, record: ExecutionRecord) -> bool:
         """Whether the node of this execution may know of it, by what is allowed to the node now."""
         binding = self.bindings.get(record.node_id)

@@ -191,16 +191,17 @@ class NodeResponse(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class UpdateNodeRequest(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """Actions are approve, reject and delete, as in the reference, and drain and undrain.
+    """Actions are approve, reject and delete, as in the reference, and drain, undrain and set-owner.
 
     To delete with `force` is to reject the node first, so that it may be connected and hold executions. Whoever rejects
-    one may have the join token revoked with which it came.
+    one may have the join token revoked with which it came. `owner` is whose it is from now on, empty for nobody's.
     """
 
     action: str = ""
     message: str = ""
     force: bool = False
     revoke_token: bool = False
+    owner: str = ""
     node_id: str = field(name="NodeID", default="")
 
 

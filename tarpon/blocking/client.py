@@ -464,6 +464,10 @@ class SyncClient:
         """Let a rejected node in again, or give work to one that awaits approval."""
         self._loop.run(self._opened().approve(node))
 
+    def set_node_owner(self, node: str, owner: str) -> None:
+        """Say whose this node is from now on; nobody's with an empty name."""
+        self._loop.run(self._opened().set_node_owner(node, owner))
+
     def rekey(self, node: str, *, expires_seconds: int = DAY_SECONDS) -> TokenCreated:
         """Cut this node off, and make the join token with which it comes back under its name with a new key."""
         return self._loop.run(self._opened().rekey(node, expires_seconds=expires_seconds))

@@ -75,6 +75,10 @@ class OperatorCalls:
         """Let a rejected node in again, or give work to one that awaits approval."""
         await self._update_node(node, "approve")
 
+    async def set_node_owner(self, node: str, owner: str) -> None:
+        """Say whose this node is from now on; nobody's with an empty name."""
+        await self._update_node(node, "set-owner", owner=owner)
+
     async def rekey(self, node: str, *, expires_seconds: int = DAY_SECONDS) -> TokenCreated:
         """Cut this node off, and make the join token with which it comes back under its name with a new key."""
         path = f"/orchestrator/nodes/{quote(node, safe='')}/key"
@@ -89,10 +93,19 @@ class OperatorCalls:
         return (await self._update_node(node, "delete", message, force=force)).warning
 
     async def _update_node(
-        self, node: str, action: str, message: str = "", *, force: bool = False, revoke_token: bool = False
+        self,
+        node: str,
+        action: str,
+        message: str = "",
+        *,
+        force: bool = False,
+        revoke_token: bool = False,
+        owner: str = "",
     ) -> UpdateNodeResponse:
         path = f"/orchestrator/nodes/{quote(node, safe='')}"
-        wanted = UpdateNodeRequest(action=action, node_id=node, message=message, force=force, revoke_token=revoke_token)
+        wanted = UpdateNodeRequest(
+            action=action, node_id=node, message=message, force=force, revoke_token=revoke_token, owner=owner
+        )
         return await self._calls.call("PUT", path, UpdateNodeResponse, body=wanted)
 
     async def create_join_token(

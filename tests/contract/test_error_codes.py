@@ -153,6 +153,7 @@ RETRYABLE = {
     "NodeIsOrchestrator": False,
     "NodeKeyUnknown": True,
     "NodeNameTaken": False,
+    "NodeShutOut": False,
     "NodeNotFound": False,
     "NotAFile": False,
     "NotASchedule": False,

@@ -32,6 +32,8 @@ def test_one_pasted_line_starts_a_node_which_comes_back_by_its_key(stack: Stack)
     assert token not in json.dumps(listed)
     assert listed["ID"] in stack.cli("node", "token", "list").stdout
 
+    assert stack.cli("node", "set-owner", "node-a", "maria").stdout == "Node node-a is maria's.\n"
+    assert "maria" in stack.cli("node", "keys", "node-a").stdout
     stack.cli("node", "token", "revoke", listed["ID"])
     assert node.stop() == 0
     node.start()

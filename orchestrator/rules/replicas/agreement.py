@@ -9,7 +9,7 @@ than half: so there is one decision at most, whoever decides, and however much o
 
 import enum
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import assert_never
 
@@ -18,7 +18,7 @@ import msgspec
 from orchestrator.rules.attempts import MOST_FREE, AttemptBackoff, cost_nothing, is_waited_after, may_be_tried_again
 from orchestrator.rules.life_events import Agreed, NotAgreed, Outvoted
 from orchestrator.rules.records import ExecutionRecord
-from shared.ids import ExecutionId
+from shared.ids import ExecutionId, NodeId
 from shared.jobs.states import ExecutionState, FailureReason
 
 _JUDGED = frozenset({FailureReason.RESULT_DIFFERS.value, FailureReason.NO_AGREEMENT.value})
@@ -220,10 +220,13 @@ def _last_number(record: ExecutionRecord) -> int:
     return record.events[-1].number if record.events else 0
 
 
-def owners_of(executions: Iterable[ExecutionRecord]) -> dict[int, frozenset[str]]:
-    """By the part, whose nodes have one of its replicas or its answer, so that another one goes to none of them."""
+def owners_of(executions: Iterable[ExecutionRecord], owner_now: Callable[[NodeId], str]) -> dict[int, frozenset[str]]:
+    """By the part, whose nodes have one of its replicas or its answer, so that another one goes to none of them.
+
+    That is also who owns such a node now: by another name it would be another one.
+    """
     found: dict[int, set[str]] = {}
     for each in executions:
         if not each.state.is_terminal or _answer(each) is not None:
-            found.setdefault(each.partition, set()).add(each.owner)
+            found.setdefault(each.partition, set()).update({each.owner, owner_now(each.node_id) or each.owner})
     return {part: frozenset(owners) for part, owners in found.items()}

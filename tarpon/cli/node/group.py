@@ -10,6 +10,7 @@ from tarpon.cli.node.delete import delete
 from tarpon.cli.node.describe import describe
 from tarpon.cli.node.drain import drain, undrain
 from tarpon.cli.node.keys import keys
+from tarpon.cli.node.owner import set_owner
 from tarpon.cli.node.reject import approve, reject
 from tarpon.cli.node.table import nodes_table, warning_lines
 from tarpon.cli.node.token import rekey, token
@@ -32,6 +33,7 @@ node.add_command(approve)
 node.add_command(rekey)
 node.add_command(token)
 node.add_command(keys)
+node.add_command(set_owner)
 
 
 @node.command("list")

@@ -132,6 +132,28 @@ async def test_the_old_key_does_not_come_back_by_its_old_token_once_the_name_is_
     await is_refused(running, "n-1", old.credential, seed=seed)
 
 
+async def test_whose_a_node_is_changes_without_its_joining_again(running: Running) -> None:
+    async with joined(running, "n-1", Owner="maria") as node:
+        connections = node.connection.connections
+        await act(running, Action="set-owner", Owner="eve")
+        found = await state(running)
+        now, before = found["Keys"]
+        assert (found["Owner"], now["Owner"], before["Owner"]) == ("eve", "eve", "maria")
+        assert (now["Key"], now["Since"], before["State"]) == (before["Key"], before["Until"], "Replaced")
+        await act(running, Action="set-owner", Owner="eve")
+        assert (await state(running))["Keys"] == [now, before], "nothing has changed"
+        refused = await running.ask(NODE, "PUT", {"Action": "set-owner", "Owner": "Not A Name"})
+        assert (refused.status, "cannot be an owner" in refused.json["Message"]) == (400, True)
+        assert node.connection.connections == connections
+        await act(running, Action="reject")
+    refused = await running.ask(NODE, "PUT", {"Action": "set-owner", "Owner": "maria"})
+    assert (refused.status, refused.json["Code"]) == (409, "NodeShutOut")
+    await act(running, Action="approve")
+    assert [each["Owner"] for each in (await state(running))["Keys"]] == ["eve", "eve", "maria"]
+    await act(running, Action="set-owner")
+    assert (await state(running))["Owner"] == ""
+
+
 async def test_a_node_that_is_not_known_has_no_key_to_exchange(running: Running) -> None:
     answer = await running.ask(f"{NODE}/key", "PUT", {})
     assert answer.status == 404

@@ -30,6 +30,7 @@ from orchestrator.rules.replicas.agreement import (
     owners_of,
     standing,
 )
+from shared.ids import NodeId
 from shared.jobs.states import ExecutionState, FailureReason
 from shared.protocol.messages import ExecutionFailed, OutputPublished, RunOutput
 from tests.builders import new_execution
@@ -47,6 +48,10 @@ def answered(
     if code:
         plain["failure"] = Failure(reason=FailureReason.NON_ZERO_EXIT_CODE, detail=f"exit code {code}")
     return new_execution(state, attempt=attempt, owner=f"of-{attempt}", **(plain | more))
+
+
+def nobody(_: NodeId) -> str:
+    return ""
 
 
 def failed(attempt: int, reason: FailureReason, **more: Any) -> ExecutionRecord:
@@ -111,7 +116,7 @@ def test_a_node_that_is_lost_after_its_task_has_failed_gave_no_answer() -> None:
     assert of(lost, answered(1, "a", code=3), answered(2, "b")).missing == (3,)
     all_of_two = Terms(replicas=2, quorum=2, max_attempts=2)
     assert of(lost, answered(1, "a", code=3), terms=all_of_two).missing == (2,)
-    assert owners_of([lost]) == {}
+    assert owners_of([lost], nobody) == {}
 
 
 def test_one_node_alone_that_says_a_task_cannot_be_run_is_not_believed() -> None:
@@ -254,7 +259,13 @@ def test_a_verdict_is_about_nothing_but_an_answer() -> None:
 
 def test_owners_that_have_a_replica_or_gave_an_answer_get_no_other_one_of_the_part() -> None:
     known = [running(0), answered(1, "a"), failed(2, FailureReason.NODE_LOST), failed(3, FailureReason.IMAGE_NOT_FOUND)]
-    assert owners_of(known) == {0: frozenset({"of-0", "of-1", "of-3"})}
+    assert owners_of(known, nobody) == {0: frozenset({"of-0", "of-1", "of-3"})}
+
+
+def test_a_node_that_has_another_owner_since_gets_no_second_replica_of_a_part() -> None:
+    owners = {"n-0": "of-0", "n-1": "new"}
+    known = [replace(running(attempt), node_id=NodeId(f"n-{attempt}")) for attempt in range(2)]
+    assert owners_of(known, lambda node: owners.get(node, "")) == {0: frozenset({"of-0", "of-1", "new"})}
 
 
 def test_a_part_has_ended_by_the_first_event_that_settled_it() -> None:
