@@ -231,7 +231,8 @@ def _supervisor(
     inputs: Inputs,
 ) -> Supervisor:
     me, version = node.identity, node.lasting_info.version
-    signer = NodeSigner(me.node_id, me.nkey_seed, version, lambda: node.offer.isolation)
+    isolation = {name: engine.isolation for name, engine in node.offer.engines.items()}
+    signer = NodeSigner(me.node_id, me.nkey_seed, version, isolation)
 
     def new_upload(execution: Execution, workspace: Workspace, on_waiting: Callable[[str], None]) -> Upload:
         kind = PlainUpload if execution.entry.assignment.is_plain else Upload

@@ -22,4 +22,6 @@ def make_folder(path: Path) -> None:
     try:
         os.mkdir(path, 0o700)  # noqa: PTH102  # most of the time this is all, and costs a third
     except OSError:
+        if path.is_dir():
+            return
         path.mkdir(mode=0o700, parents=True, exist_ok=True)

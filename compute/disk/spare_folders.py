@@ -58,10 +58,7 @@ class SpareFolders:
         self._left.discard(name)
         kept = f"{self._parent}/{PREFIX}{next(self._numbers)}"
         try:
-            if len(self._kept) >= self._most or mounts_in(root):
-                return False
-            _empty_inputs(f"{name}/{INPUTS}")
-            if not _is_as_made(name):
+            if len(self._kept) >= self._most or mounts_in(root) or not _is_as_made(name):
                 return False
             os.rename(name, kept)  # noqa: PTH104  # as in `take`: a third of the cost, and there are very many
         except OSError:
@@ -78,31 +75,27 @@ class SpareFolders:
         return True
 
 
-def _empty_inputs(folder: str) -> None:
-    """Unless a task has put another thing there, which may be a link. Raises OSError."""
-    try:
-        if not _is_plain_folder(folder):
-            return
-    except FileNotFoundError:
-        return
-    for name in os.listdir(folder):  # noqa: PTH208  # names are all that is needed
-        try:
-            os.unlink(f"{folder}/{name}")  # noqa: PTH108  # most are one small file
-        except OSError:
-            remove_tree(Path(folder, name))
-
-
 def _is_as_made(root: str) -> bool:
-    """Once what was written to the outputs is gone. Raises OSError if it cannot be told."""
+    """Once its inputs and what was written to the outputs are gone. Raises OSError if it cannot be told."""
     content = set(os.listdir(root))  # noqa: PTH208  # names are all that is needed
-    if content - _PERHAPS != _CONTENT or not _is_plain_folder(root):
-        return False
     folders = [f"{root}/{name}" for name in (WORKSPACE, *_PERHAPS) if name in content]
-    if not all(map(_is_plain_folder, folders)) or any(map(os.listdir, folders)):
+    if content - _PERHAPS != _CONTENT or not all(map(_is_plain_folder, (root, *folders))):
+        return False
+    if INPUTS in content:
+        _empty(f"{root}/{INPUTS}")
+    if any(os.listdir(folder) for folder in folders):  # noqa: PTH208
         return False
     if not all(_is_own_file(f"{root}/{name}") for name in _OUTPUTS):
         return False
     return not any(map(attribute_names, (root, *folders, *(f"{root}/{name}" for name in _OUTPUTS))))
+
+
+def _empty(folder: str) -> None:
+    for name in os.listdir(folder):  # noqa: PTH208
+        try:
+            os.unlink(f"{folder}/{name}")  # noqa: PTH108  # most are one small file
+        except OSError:
+            remove_tree(Path(folder, name))
 
 
 def _is_plain_folder(path: str) -> bool:

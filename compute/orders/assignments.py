@@ -76,9 +76,10 @@ def refusal(assignment: Assignment, offer: NodeOffer) -> Rejected | None:
     """Why this node cannot run this, for now or ever; None if it can."""
     task = assignment.task
     engine = offer.engines.get(task.engine.type.lower())
-    if engine is None or (isinstance(engine, OutlivingEngine) and not engine.offered):
+    may_be_away = engine if isinstance(engine, OutlivingEngine) else None
+    if engine is None or (may_be_away is not None and not may_be_away.offered):
         return Rejected(reason="EngineNotOffered", detail=f"This node has no engine {task.engine.type[:80]!r}.")
-    if task.engine.type.lower() not in offer.available_engines:
+    if may_be_away is not None and not may_be_away.available:
         detail = f"The engine {engine.name} of this node cannot be used for now."
         return Rejected(reason="EngineUnavailable", detail=detail, retryable=True)
     if task.publisher.type.lower() not in NO_PUBLISHERS | set(offer.publishers):

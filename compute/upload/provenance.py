@@ -4,7 +4,7 @@ shared/protocol/results/provenance.py tells the format. The specification of the
 it signs by the digest that came with the assignment.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import nkeys
@@ -39,7 +39,7 @@ _PINNED = "@sha256:"
 class NodeSigner:
     """Signs with the key of this node. `isolation` tells what keeps the tasks of each engine apart, by its name."""
 
-    def __init__(self, node: NodeId, nkey_seed: str, version: str, isolation: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(self, node: NodeId, nkey_seed: str, version: str, isolation: Mapping[str, str]) -> None:
         self._pair = nkeys.from_seed(bytearray(nkey_seed, "ascii"))
         self._key = self._pair.public_key.decode()
         self._builder = Builder(id=f"{BUILDER}{node}", version={"tarpon": version})
@@ -67,7 +67,7 @@ class NodeSigner:
             external_parameters=_parameters(assignment),
             internal_parameters={
                 "engine": engine,
-                "isolation": self._isolation().get(engine, ""),
+                "isolation": self._isolation.get(engine, ""),
                 "exitCode": str(entry.ended[0]),
             },
             resolved_dependencies=tuple(_dependencies(entry)),

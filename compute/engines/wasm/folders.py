@@ -23,11 +23,13 @@ def folders_of(run: Run, hidden: Iterable[Path]) -> tuple[Folder, ...]:
     paths = {each.target: each.path for each in run.inputs} | {each.path: each.file for each in run.secrets}
     open_to_write = {each.target for each in run.inputs if each.is_writable}
     unseen = set(hidden)
-    files = {seen_as: path for seen_as, path in paths.items() if not path.is_dir() and path not in unseen}
+    shown = {seen_as: path for seen_as, path in paths.items() if path not in unseen}
+    folders = {seen_as for seen_as, path in shown.items() if path.is_dir()}
+    files = {seen_as: path for seen_as, path in shown.items() if seen_as not in folders}
     inputs = [
         Folder(path=str(path), seen_as=seen_as, is_writable=seen_as in open_to_write)
-        for seen_as, path in paths.items()
-        if path.is_dir()
+        for seen_as, path in shown.items()
+        if seen_as in folders
     ]
     results = [
         Folder(path=str(run.workspace.place(each.path)), seen_as=each.path, is_writable=True)

@@ -48,13 +48,13 @@ def _read(run: Run, name: str, limit_bytes: int) -> SourceModule:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise ModuleRefused(invalid(name, f"cannot be read: {error.strerror}")) from error
-    with os.fdopen(descriptor, "rb") as file:
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ModuleRefused(invalid(name, "is not a file"))
         if status.st_size > limit_bytes:
             raise ModuleRefused(too_large(name, status.st_size, limit_bytes))
-        content = file.read(limit_bytes + 1)
+        content = file.read(status.st_size)
     if why := problem(content):
         raise ModuleRefused(invalid(name, why))
     digest = hashlib.sha256(content).hexdigest()
@@ -67,9 +67,11 @@ def _file_of(run: Run, name: str) -> Path:
     found = next((each.path for each in run.inputs if place is not None and each.target == place.target), None)
     if place is None or found is None:
         raise ModuleRefused(invalid(name, "is none of the task's inputs"))
-    path = Path(os.path.realpath(found / place.below))
-    if path != found and not path.is_relative_to(os.path.realpath(found)):
-        raise ModuleRefused(invalid(name, "is a link that leaves its input"))
+    path = found / place.below
+    if place.below or path.is_symlink():
+        path = Path(os.path.realpath(path))
+        if not path.is_relative_to(os.path.realpath(found)):
+            raise ModuleRefused(invalid(name, "is a link that leaves its input"))
     try:
         inside = [each for each in path.iterdir() if each.suffix == _WASM] if path.is_dir() else [path]
     except OSError as error:

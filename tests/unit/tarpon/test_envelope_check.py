@@ -37,7 +37,7 @@ def envelope(*, seed: str = SEEDS[0], node: str = "n-1", facts: PublishedFacts =
         Happening(fact=TaskEnded(output=RunOutput(), run_seconds=1), at=ENDED_AT.timestamp()),
     )
     entry = replace(new_entry(assignment), phase=Phase.ENDED, happenings=happened)
-    return NodeSigner(NodeId(node), seed, "0.1.0", dict).envelope(entry, facts, "d" * 64)
+    return NodeSigner(NodeId(node), seed, "0.1.0", {}).envelope(entry, facts, "d" * 64)
 
 
 def params(signed: bytes) -> ResultParams:

@@ -70,7 +70,7 @@ def envelope(
         Happening(fact=TaskEnded(output=RunOutput(exit_code=3), run_seconds=1), at=1_764_547_201.5),
     )
     entry = replace(new_entry(assignment), phase=Phase.ENDED, happenings=happened, **known)
-    signer = NodeSigner(NodeId(node), seed, "0.1.0", lambda: {"docker": "runc"})
+    signer = NodeSigner(NodeId(node), seed, "0.1.0", {"docker": "runc"})
     return signer.envelope(entry, RESULT, "d" * 64).decode()
 
 
