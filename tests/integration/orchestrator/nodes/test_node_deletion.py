@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
+from orchestrator.rules.records import BindingRecord
+from shared.ids import NodeId
+from shared.protocol import subjects
 from shared.protocol.messages import ExecutionStarted, Reconciliation
+from tests.integration.orchestrator.jobs.removal.test_retention import another
 from tests.integration.played_node import PlayedNode
 from tests.integration.running import Answer, Running, running_orchestrator
 from tests.servers import S3Server
@@ -132,3 +136,23 @@ async def test_a_key_of_a_node_that_never_registered_is_deleted_by_its_whole_nam
 async def test_a_node_that_nobody_knows_cannot_be_deleted(running: Running) -> None:
     answer = await delete(running, "z")
     assert (answer.status, answer.json["Code"]) == (404, "NotFound")
+
+
+async def test_the_leader_keeps_the_lives_of_keys_that_an_orchestrator_of_an_earlier_version_has_left_out(
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.nodes.key_keeping.TICK_SECONDS", 0.05)
+    node, binding = NodeId("n-9"), BindingRecord(public_key="U", since=5, owner="maria")
+
+    async def ends(running: Running) -> list[tuple[str, str]]:
+        found = (await running.ask(f"/api/v1/orchestrator/nodes/{node}/keys")).json
+        return [(each["State"], each["Owner"]) for each in found.get("Keys", ())]
+
+    async with (
+        running_orchestrator(tmp_path, s3_server, monkeypatch, publisher=False) as running,
+        another(running) as earlier,
+    ):
+        await earlier.create(subjects.binding_record(node), binding)
+        await eventually(lambda: node in earlier.model.keys)
+        await earlier.delete(subjects.binding_record(node))
+        await answered(lambda: ends(running), lambda told: told == [("Deleted", "maria")], what="it is deleted")
