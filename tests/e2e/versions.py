@@ -83,6 +83,7 @@ def there_and_back(upgrade: Upgrade) -> None:
     stack.cli("job", "get", last["Job"]["ID"], "--output-dir", str(stack.root / "got"))
     upgrade.orchestrate()
     upgrade.is_as_before(before, after, last)
+    stack.cli("job", "verify", after["Job"]["ID"])
 
 
 def nodes_first(upgrade: Upgrade) -> None:
