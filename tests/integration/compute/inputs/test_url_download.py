@@ -296,7 +296,7 @@ class TestBounds:
             await asyncio.sleep(3600)
 
         server.answer(slow)
-        monkeypatch.setattr("shared.web.guarded_http.IDLE_SECONDS", 0.02)
+        monkeypatch.setattr("shared.web.guarded_http.IDLE_SECONDS", 0.1)
         allowed = AllowedAddresses(allowed_networks(LOOPBACK))
         async with guarded_session(allowed) as http:
             quick = UrlSource(http, allowed, DownloadBounds(size_bytes=0, first_pause_seconds=0.001))

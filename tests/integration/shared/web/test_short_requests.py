@@ -188,9 +188,10 @@ async def test_a_connection_is_let_go_that_nobody_uses(monkeypatch: pytest.Monke
 async def test_when_cancelled_its_connection_ends() -> None:
     async with Keeping(b"HTTP/1.1 200 OK\r\n").running() as server:
         with closing(ShortRequests()) as short:
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.05):
-                    await short.ask(server.server, asking(), may_repeat=True)
+            async with asyncio.TaskGroup() as group:
+                waiting = group.create_task(short.ask(server.server, asking(), may_repeat=True), name="ask")
+                await eventually(lambda: server.requests, within=20)
+                waiting.cancel()
             await eventually(server.connections[0].transport.is_closing, within=20)
 
 

@@ -122,11 +122,12 @@ async def test_nothing_is_kept_of_a_program_whose_line_is_full_and_empty(monkeyp
 
 async def test_what_waits_too_long_is_refused_and_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "OF_ONE", 1)
-    monkeypatch.setattr(lines, "LATE_SECONDS", 0.05)
     async with running() as (made, answered, held_back):
-        for name in ("first", "late", "later"):
-            made.take("slow", name, 1)
-        await asyncio.sleep(0.1)
+        made.take("slow", "first", 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(lines, "LATE_SECONDS", 0.0)
+            for name in ("late", "later"):
+                made.take("slow", name, 1)
         made.take("slow", "new", 1)
         answered.may_end.set()
         await eventually(lambda: len(answered.begun) == 2)

@@ -146,7 +146,7 @@ async def test_what_parts_write_is_followed_over_a_restart_of_the_orchestrator(
 async def test_a_run_that_nobody_answers_any_more_says_that_its_job_goes_on(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tarpon.cli.display.outages.TOLD_AFTER_SECONDS", 0.1)
+    monkeypatch.setattr("tarpon.cli.display.outages.TOLD_AFTER_SECONDS", 0.0)
     orchestrator = Orchestrator(JOB)
     orchestrator.refusals["events"] = 1 << 20
 
