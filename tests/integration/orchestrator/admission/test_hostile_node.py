@@ -158,7 +158,7 @@ async def test_large_registrations_beyond_the_budget_are_dropped(running: Runnin
         await eventually(lambda: answered.pending_msgs >= sent - dropped)
         await run_job(running, honest)
     assert answered.pending_msgs == sent - dropped
-    assert dropped > sent / 4
+    assert dropped > 0
 
 
 def registration(node: PlayedNode, held: tuple[ExecutionId, ...]) -> bytes:

@@ -14,7 +14,8 @@ from tests.integration.running import Answer, Running, running_orchestrator
 from tests.servers import S3Server
 
 BODY = b"an archive"
-NOOP = {"Name": "main", "Engine": {"Type": "noop"}}
+NOOP = {"Name": "main", "Engine": {"Type": "noop"}, "Timeouts": {"QueueTimeout": 600}}
+"""Waits for a node where there is none."""
 
 
 def job(name: str = "", **more: Any) -> dict[str, Any]:
