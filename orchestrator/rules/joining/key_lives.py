@@ -41,7 +41,8 @@ def with_owner(record: NodeKeysRecord, owner: str, now: int) -> NodeKeysRecord:
     last = record.last
     if last is None or last.ended or last.owner == owner:
         return record
-    return _followed(record, replace(last, since=now, owner=owner), until=now)
+    at = max(now, last.since)
+    return _followed(record, replace(last, since=at, owner=owner), until=at)
 
 
 def owned(binding: BindingRecord, record: NodeKeysRecord | None) -> BindingRecord:
@@ -59,15 +60,16 @@ def is_shut_out(record: NodeKeysRecord | None, public_key: str) -> bool:
 
 
 def _is_of(life: KeyLife, binding: BindingRecord) -> bool:
-    """Whether it is the life that the binding began: nobody has joined since."""
-    return (life.public_key, life.token) == (binding.public_key, binding.token) and life.ended != DELETED
+    """Whether it is the life that the binding began: nobody has joined since, with the same key and token either."""
+    is_same = (life.public_key, life.token) == (binding.public_key, binding.token)
+    return is_same and life.ended != DELETED and binding.since <= life.since
 
 
 def _begun(last: KeyLife | None, binding: BindingRecord, now: int) -> KeyLife:
     """After the last one, whatever the binding says, which may have been written by a program that knows no times."""
     since = binding.since
     if last is not None and since <= (last.until or last.since):
-        since = binding.rejected or now
+        since = max(since, binding.rejected or now)
     inherited = last.owner if last is not None and _is_of(last, binding) else ""
     return KeyLife(
         public_key=binding.public_key,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from orchestrator.rules.joining.key_lives import MOST_LIVES, is_shut_out, kept, owned
+from orchestrator.rules.joining.key_lives import MOST_LIVES, is_shut_out, kept, owned, with_owner
 from orchestrator.rules.records import BindingRecord, KeyLife, NodeKeysRecord, decode_record
 from shared.ids import NodeId
 
@@ -90,6 +90,31 @@ def test_a_key_that_comes_back_begins_another_life_with_the_owner_of_its_new_tok
     assert name.told == [("K1", "Deleted"), ("K1", "")]
     assert (name.lives[1].owner, name.binding and name.binding.owner) == ("", "")
     assert name.lives[1].since > name.lives[0].until
+
+
+def test_a_node_whose_deletion_nobody_has_noted_inherits_nothing_when_it_joins_again(name: Name) -> None:
+    """With the same key and token, as where an orchestrator died in between, or does not know of lives."""
+    assert name.record is not None
+    name.record = with_owner(name.record, "eve", 150)
+    name.now = 200
+    name.join("K1", owner="maria")
+    assert [(each.since, each.until, each.owner) for each in name.lives] == [
+        (101, 150, "maria"),
+        (150, 201, "eve"),
+        (201, 0, "maria"),
+    ]
+    assert name.binding is not None
+    assert name.binding.owner == "maria"
+
+
+def test_a_clock_that_is_behind_begins_no_life_again_and_again(name: Name) -> None:
+    assert name.binding is not None
+    record = with_owner(name.record or NodeKeysRecord(node=NODE), "eve", 50)
+    assert [each.owner for each in record.lives] == ["maria", "eve"]
+    assert kept(NODE, record, name.binding, 51) == record
+    rejected = kept(NODE, record, replace(name.binding, rejected=60), 61)
+    approved = kept(NODE, rejected, replace(name.binding), 62)
+    assert kept(NODE, approved, name.binding, 63) == approved
 
 
 def test_what_an_earlier_version_drops_from_a_binding_stays_known(name: Name) -> None:
