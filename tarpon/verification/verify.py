@@ -37,7 +37,7 @@ from tarpon.verification.record_check import signer_of
 from tarpon.verification.views import ResultProblem, ResultsVerification, ResultVerification, VerificationProblem
 
 IN_MEMORY_BYTES = 4 << 20
-_NOT_SHOWN = frozenset({"NodeNotFound", "Forbidden"})
+_NOT_SHOWN = frozenset({"NodeNotFound", "MultipleNodesFound", "Forbidden"})
 """Codes of the orchestrator: such errors come as RemoteError."""
 
 

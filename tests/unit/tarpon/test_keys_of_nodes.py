@@ -29,7 +29,7 @@ class Earlier(Answering):
         return NodeState(info=NodeInfoView(node_id=node), keys=(NodeKeyView(key="U"),))
 
 
-@pytest.mark.parametrize(("code", "status"), [("NodeNotFound", 404), ("Forbidden", 403)])
+@pytest.mark.parametrize(("code", "status"), [("NodeNotFound", 404), ("MultipleNodesFound", 409), ("Forbidden", 403)])
 async def test_a_node_that_nobody_knows_and_one_that_may_not_be_seen_has_none(code: str, status: int) -> None:
     client: Any = Answering(code, status)
     assert await _keys_of(client, "n-1") == NodeKeysResponse()
