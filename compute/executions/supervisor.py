@@ -170,10 +170,6 @@ class Supervisor:
         """Raises InputFailed. The time of a task does not count yet; inputs have a limit of their own."""
         if execution.entry.phase is not Phase.ACCEPTED:
             return ()
-        try:
-            await in_thread(work.begin, within=DISK_SECONDS)
-        finally:
-            _take_over(execution, work)
         order = InputOrder(
             execution_id=execution.id,
             task=execution.entry.assignment.task,
@@ -184,7 +180,10 @@ class Supervisor:
             on_known=execution.usage.reads,
         )
         began = time.monotonic()
-        fetched = await self._inputs.fetch(order)
+        try:
+            fetched = await self._inputs.fetch(order, work.begin)
+        finally:
+            _take_over(execution, work)
         execution.usage.fetch_seconds = time.monotonic() - began
         return fetched
 

@@ -1,7 +1,7 @@
 """Fetching of inputs: all that a task is to read is where it looks for it, before it is started."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +19,9 @@ from shared.jobs.inputs.kinds import is_managed
 from shared.jobs.states import FailureReason
 from shared.protocol.results.provenance import Resource
 from shared.runtime.aio import in_thread
+
+
+def _nothing() -> None: ...
 
 
 class OwnInputs(Protocol):
@@ -45,12 +48,15 @@ class Inputs:
     def __repr__(self) -> str:
         return f"<Inputs {', '.join(self._own)} and {self._managed!r}>"
 
-    async def fetch(self, order: InputOrder) -> tuple[MountedInput, ...]:
-        """Where all of the task's inputs are. Raises InputFailed, OSError. When cancelled nothing goes on."""
+    async def fetch(self, order: InputOrder, begin: Callable[[], None] = _nothing) -> tuple[MountedInput, ...]:
+        """Where all of the task's inputs are. Raises InputFailed, OSError. When cancelled nothing goes on.
+
+        `begin` makes the workspace, in the first thread that is needed anyway.
+        """
         deadline = asyncio.timeout(self._timeout_seconds or None)
         try:
             async with deadline:
-                return await self._fetch(order)
+                return await self._fetch(order, begin)
         except TimeoutError:
             if not deadline.expired():
                 raise
@@ -58,9 +64,14 @@ class Inputs:
             detail = f"The inputs of the task were not fetched within {limit} (Compute.Inputs.FetchTimeout)."
             raise InputFailed(FailureReason.INPUT_UNAVAILABLE, detail) from None
 
-    async def _fetch(self, order: InputOrder) -> tuple[MountedInput, ...]:
+    async def _fetch(self, order: InputOrder, begin: Callable[[], None]) -> tuple[MountedInput, ...]:
         places = places_of(order)
-        written = await in_thread(lambda: self._begun(places, order), within=DISK_SECONDS)
+
+        def begun() -> set[int]:
+            begin()
+            return self._begun(places, order)
+
+        written = await in_thread(begun, within=DISK_SECONDS)
         managed = {number: place for number, place in enumerate(places) if is_managed(place.source.source)}
         elsewhere: dict[int, Path] = {}
         if managed:
