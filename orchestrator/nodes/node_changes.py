@@ -180,6 +180,8 @@ async def set_owner(model: Model, store: Store, node: NodeId, owner: str) -> Non
     await change_binding(model, store, node, named, f"{owner or 'nobody'}'s from now on.")
 
     async def attempt() -> None:
+        if node in model.rejected:  # meanwhile, so that it has no life that could go on
+            raise NodeShutOut(node)
         known = model.keys.get(node)
         if known is not None and (record := with_owner(known, owner, now_ns())) != known:
             await store.update(record.key, record)

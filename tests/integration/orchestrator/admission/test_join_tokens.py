@@ -21,10 +21,10 @@ from orchestrator.admission.node_keys import StoredNodeKeys
 from orchestrator.nodes import join_tokens, key_keeping
 from orchestrator.nodes.join_tokens import JoinTokenNotFound, JoinTokens, TooManyJoinTokens
 from orchestrator.nodes.key_keeping import tend_keys
-from orchestrator.nodes.node_changes import delete, reject
+from orchestrator.nodes.node_changes import NodeShutOut, approve, delete, reject, set_owner
 from orchestrator.nodes.presence import Nodes
 from orchestrator.rules.joining.join_tokens import JoinTokenUnknown
-from orchestrator.rules.records import BindingRecord, EarlierKey, JoinClaim, TokenRecord
+from orchestrator.rules.records import BindingRecord, EarlierKey, JoinClaim, Record, TokenRecord
 from orchestrator.storage.store import Store
 from shared.errors import InvalidInput
 from shared.ids import NodeId
@@ -318,6 +318,26 @@ async def test_what_orchestrators_of_earlier_versions_do_loses_no_owner_and_no_k
     await tend_keys(store)
     (life,) = model.keys[NODE].lives
     assert (life.since, life.ended, life.until > life.since) == (begun.lives[0].since, "Deleted", True)
+
+
+async def test_whose_a_node_is_that_is_rejected_meanwhile_is_not_said(
+    joining: Joining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await joining.bus.join("n-1", token=(await joining.token(owner="maria")).credential)
+    model, store = joining.store.model, joining.store
+    async with joining.bus.orchestrator() as (_, others):
+        other, update = stored(others), store.update
+
+        async def overtaken(key: str, record: Record) -> None:
+            if key == subjects.keys_record(NODE):
+                await reject(other.model, other, NODE)
+            await update(key, record)
+
+        monkeypatch.setattr(store, "update", overtaken)
+        with pytest.raises(NodeShutOut):
+            await set_owner(model, store, NODE, "eve")
+        await approve(other.model, other, NODE)
+    assert [owner for _, _, owner in lives(joining)] == ["maria", "maria"]
 
 
 async def test_keys_of_bindings_that_were_there_before_are_kept_from_now_on(joining: Joining) -> None:
