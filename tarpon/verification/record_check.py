@@ -9,6 +9,8 @@ from shared.protocol.rest import ResultParams
 from shared.protocol.results.dsse import SignatureWrong, check_signature, decode_envelope
 from shared.protocol.results.result_record import FORMAT, PAYLOAD_TYPE, SignedRecord, decode_format, decode_record
 
+_EARLIER = "Where that is the key which the orchestrator had then, by another issuer.nkey, name it with --records-key."
+
 
 def signer_of(envelope: bytes, params: ResultParams, job: str, keys: Collection[str]) -> str:
     """By which of these public keys the record of this result is signed; empty for one of a later version of Tarpon.
@@ -21,7 +23,7 @@ def signer_of(envelope: bytes, params: ResultParams, job: str, keys: Collection[
         signer = next((each.keyid for each in found.signatures if each.keyid in keys), "")
         if found.payload_type != PAYLOAD_TYPE or not signer:
             others = ", ".join(each.keyid[:60] for each in found.signatures[:3]) or "nobody"
-            raise Damaged(f"{what} is signed by {others}, and not by the orchestrator as such a record.")
+            raise Damaged(f"{what} is signed by {others}, and not by the orchestrator as such a record.", hint=_EARLIER)
         check_signature(found, signer)
         if decode_format(found.payload).format != FORMAT:
             return ""

@@ -252,4 +252,4 @@ def _exhaust(entries: Iterable[object]) -> None:
 
 
 def _problem(code: ResultProblem, error: DownloadFailed | Damaged) -> VerificationProblem:
-    return VerificationProblem(code=code.value, message=error.message)
+    return VerificationProblem(code=code.value, message=error.message, hint=error.hint)

@@ -310,6 +310,7 @@ def test_the_command_tells_what_it_has_found_by_its_exit_code(results: Results) 
     with one.changed({one.record: signed_anew(one)}):
         done = one.stack.cli(*verify, check=False)
         assert f"is signed by {public_key(STRANGER)}, and not by the orchestrator" in done.stdout
+        assert "name it with --records-key" in done.stdout
         done = one.stack.cli(*verify, "--records-key", public_key(STRANGER))
         assert f"signed with {public_key(STRANGER)}, says the same" in done.stdout
     with one.changed(flipped(results)):
