@@ -28,7 +28,10 @@ def kept(node: NodeId, known: NodeKeysRecord | None, binding: BindingRecord | No
         # One that had been rejected is forgiven: with a join token the key may begin another life.
         return _with_last(record, replace(last, until=last.until or now, ended=DELETED)) if last is not None else record
     if last is None or not _is_of(last, binding) or (last.ended and not binding.rejected):
-        last = _begun(last, binding, now)
+        for each in _earlier(binding):  # one that does not know of records of keys has exchanged some since
+            if last is not None and each.since > last.since:
+                record = _followed(record, each)
+        last = _begun(record.last, binding, now)
         record = _followed(record, last)
     if binding.rejected:
         ended = REPLACED if binding.rekey else KEY_REJECTED
@@ -94,7 +97,7 @@ def _with_last(record: NodeKeysRecord, last: KeyLife) -> NodeKeysRecord:
 
 
 def _earlier(binding: BindingRecord) -> tuple[KeyLife, ...]:
-    """Of a binding that was written before lives had a record of their own."""
+    """Of a binding that was written by a program that does not know of a record of lives."""
     return tuple(
         KeyLife(
             public_key=each.public_key,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from orchestrator.rules.joining.key_lives import MOST_LIVES, is_shut_out, kept, owned, with_owner
-from orchestrator.rules.records import BindingRecord, KeyLife, NodeKeysRecord, decode_record
+from orchestrator.rules.records import BindingRecord, EarlierKey, KeyLife, NodeKeysRecord, decode_record
 from shared.ids import NodeId
 
 NODE = NodeId("n-1")
@@ -195,6 +195,22 @@ def test_the_earlier_keys_in_a_binding_as_it_was_written_before_are_taken_over()
     assert gone is not None
     assert gone.lives[:2] == record.lives[:2]
     assert msgspec.json.encode(binding) == EARLIER
+
+
+def test_keys_that_an_earlier_version_has_exchanged_meanwhile_are_taken_over(name: Name) -> None:
+    """As where Tarpon was upgraded, put back for a while, and upgraded again."""
+    earlier = (
+        EarlierKey(public_key="K0", since=10, until=90),
+        EarlierKey(public_key="K1", since=101, until=190),
+        EarlierKey(public_key="K2", since=200, until=290),
+    )
+    record = kept(NODE, name.record, BindingRecord(public_key="K3", since=300, token="u", earlier=earlier), 1000)
+    assert record is not None
+    assert [(each.public_key, each.since, each.until, each.ended) for each in record.lives] == [
+        ("K1", 101, 200, "Replaced"),
+        ("K2", 200, 290, "Replaced"),
+        ("K3", 300, 0, ""),
+    ]
 
 
 KEYS, TOKENS = st.sampled_from(["K1", "K2"]), st.sampled_from(["t", "u"])
